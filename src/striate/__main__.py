@@ -1,0 +1,5 @@
+"""`python -m striate`: the command line."""
+
+from striate.cli import main
+
+main()

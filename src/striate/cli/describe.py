@@ -1,0 +1,235 @@
+"""`striate describe NET`: the table of a network, and the questions that run the arithmetic backwards."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from striate.cli.results import print_json
+from striate.errors import BadSetting
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from striate.design import Design
+    from striate.tracing import Table
+
+Input = tuple[int, int, int]
+
+
+def describe(
+    net: str = typer.Argument(
+        None, help="A zoo name, a design in quotes, a .json file or a run folder.", show_default=False
+    ),
+    input: str = typer.Option(
+        None,
+        help="Channels x height x width.",
+        metavar="3x32x32",
+        show_default="what the network was made for",
+    ),
+    floor: bool = typer.Option(
+        None,
+        "--floor/--strict",
+        help="Drop what a filter leaves over, as PyTorch does, or refuse it.",
+        show_default="strict for designs, else floor",
+    ),
+    batch: int = typer.Option(1, min=1, help="Pictures at once: the memory is for all of them."),
+    memory: float = typer.Option(
+        None, metavar="GB", help="Also the largest batch that trains in so much memory.", show_default=False
+    ),
+    smallest: bool = typer.Option(
+        False, "--smallest", help="Also the smallest input that the network takes."
+    ),
+    solve: str = typer.Option(
+        None,
+        metavar="N:OUT:F",
+        help="Instead of NET: every stride and padding that take N to OUT with an F×F filter; 227:55:11.",
+        show_default=False,
+    ),
+    json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
+) -> None:
+    """Size a network: a row per layer with its output, parameters, cost, memory and receptive field.
+
+    [bold]striate describe "conv5-16 pad2, relu, pool2, softmax10" --input 3x32x32[/bold]
+    """
+    if solve is not None:
+        return _solve(solve, json)
+    if net is None:
+        raise BadSetting(
+            "describe: say which network: a zoo name, a design in quotes, a .json file or a run folder"
+        )
+    from striate.tracing import BrokenNetwork, smallest_input
+
+    found, shape, label = _resolve(net, None if input is None else _shape(input))
+    try:
+        table, module = _trace(found, shape, batch, floor, label)
+    except BrokenNetwork as error:
+        if json:
+            print_json(error.table.to_dict() | {"error": error.reason, "fixes": list(error.fixes)})
+        elif error.table.rows:
+            _print(error.table)
+        raise
+    answers: dict[str, Any] = {}
+    if memory is not None:
+        from striate.memory import largest_batch
+
+        answers |= {"memory_gb": memory, "largest_batch": largest_batch(module, shape, memory)}
+    if smallest:
+        strict = floor is False or (floor is None and module is not found)
+        side = smallest_input(module, shape[0], floor=not strict)
+        answers["smallest_input"] = [shape[0], side, side]
+    if json:
+        print_json(table.to_dict() | answers)
+    else:
+        _print(table)
+        _say(answers)
+
+
+def _resolve(net: str, shape: Input | None) -> "tuple[nn.Module | Design, Input, str]":
+    """The network or design, its input, and what to call it."""
+    if (Path(net) / "model.json").is_file():
+        from striate import run
+
+        loaded = run.load(net, device="cpu")
+        return loaded.network, shape or loaded.prepare.input, Path(net).resolve().name
+    from striate import design, models
+
+    known = models.spec(net)
+    height, width = known["size"]
+    usual = known["channels"], height, width
+    if "design" in known:
+        return (
+            design.from_json(known["design"]),
+            shape or usual,
+            known.get("net", Path(net).stem if net.endswith(".json") else "design"),
+        )
+    channels, *size = shape or usual
+    return models.network(net, channels=channels, size=(size[0], size[1])), shape or usual, net
+
+
+def _trace(
+    found: "nn.Module | Design", shape: Input, batch: int, floor: bool | None, label: str
+) -> "tuple[Table, nn.Module]":
+    """The table, and the network as a module."""
+    from torch import device, nn
+
+    from striate.blackboard import trace_design
+    from striate.tracing import trace
+
+    if isinstance(found, nn.Module):
+        return trace(found, shape, batch, floor is not False, label), found
+    table = trace_design(found, shape, batch, bool(floor), label)
+    with device("meta"):
+        return table, found.module(shape, bool(floor))
+
+
+def _shape(text: str) -> Input:
+    """`3x32x32` -> (3, 32, 32)."""
+    match = re.fullmatch(r"(\d+)[x×,](\d+)[x×,](\d+)", text.strip().lower())
+    if match is None or not all(int(n) for n in match.groups()):
+        raise BadSetting(f"--input {text}: must be channels x height x width, such as 3x32x32")
+    channels, height, width = (int(n) for n in match.groups())
+    return channels, height, width
+
+
+def _solve(text: str, json: bool) -> None:
+    """`227:55:11`: which strides and paddings take 227 to 55 with an 11×11 filter."""
+    from striate import geometry
+
+    match = re.fullmatch(r"(\d+):(\d+):(\d+)", text.strip())
+    if match is None or not all(int(n) for n in match.groups()):
+        raise BadSetting(f"--solve {text}: must be input:output:filter, such as 227:55:11")
+    n, out, size = (int(number) for number in match.groups())
+    solutions = geometry.solve(n, out, size)
+    if json:
+        found = [{"stride": stride, "pad": pad} for stride, pad in solutions]
+        return print_json({"input": n, "output": out, "filter": size, "solutions": found})
+    for stride, pad in solutions:
+        print(f"stride {stride}, padding {pad}: {geometry.formula(n, size, stride, pad)}")
+    if not solutions:
+        print(f"no stride and padding take {n} to {out} with {size}×{size} and nothing left over")
+
+
+# ---- the table for people ----------------------------------------------------------------------------
+
+
+def _columns(table: "Table") -> list[tuple[str, list[str], str, int]]:
+    """(heading, cells, total, when it goes): where it is narrow those with the highest last number go first."""
+    rows = table.rows
+    redundant = all(row.name.rstrip("0123456789") == row.kind for row in rows)
+    forward, kept = (sum(vars(row)[key] for row in rows) for key in ("forward_bytes", "backward_bytes"))
+    return [
+        ("layer", [row.name for row in rows], "total", 0),
+        ("kind", [row.kind for row in rows], "", 9 if redundant else 1),
+        ("output", [_times(row.output) for row in rows], _times(table.output), 0),
+        ("(N − F + 2P)/S + 1", [row.formula for row in rows], "", 3),
+        ("dot product", [row.dot_product for row in rows], "", 6),
+        ("parameters", [_number(row.parameters) for row in rows], f"{table.parameters:,}", 0),
+        ("multiply-adds", [_number(row.multiply_adds) for row in rows], f"{table.multiply_adds:,}", 0),
+        ("memory", [_bytes(row.forward_bytes) for row in rows], _bytes(forward), 4),
+        ("kept", [_bytes(row.backward_bytes) for row in rows], _bytes(kept), 5),
+        ("sees", [_pair(row.receptive_field) for row in rows], "", 2),
+        ("stride", [_pair(row.stride) for row in rows], "", 7),
+        ("centre", [_pair(row.centre) for row in rows], "", 8),
+    ]  # fmt: skip
+
+
+def _print(table: "Table") -> None:
+    """The table, as many columns as the terminal is wide for."""
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+    console = Console(highlight=False)
+    columns = _columns(table)
+
+    def width(column: tuple[str, list[str], str, int]) -> int:
+        return 2 + max(map(len, (column[0], column[2], *column[1])))
+
+    while sum(map(width, columns)) > console.width and max(column[3] for column in columns):
+        columns.remove(max(columns, key=lambda column: column[3]))
+    grid = Grid(box=None, padding=(0, 2, 0, 0), show_footer=True, header_style="bold", footer_style="bold")
+    text = {"layer", "kind", "output", "(N − F + 2P)/S + 1", "dot product"}
+    for heading, _, total, _ in columns:
+        left = heading in text
+        grid.add_column(
+            heading, total, justify="left" if left else "right", no_wrap=True, overflow="ellipsis"
+        )
+    for cells in zip(*(column[1] for column in columns), strict=True):
+        grid.add_row(*cells)
+    console.print(
+        f"{table.network}, input {_times(table.input)}"
+        + (f", batch {table.batch}" if table.batch > 1 else "")
+    )
+    console.print(grid)
+    if table.idle:
+        console.print(f"with weights, but not run here: {', '.join(table.idle)}", markup=False)
+
+
+def _say(answers: dict[str, Any]) -> None:
+    if "largest_batch" in answers:
+        print(f"largest batch that trains in {answers['memory_gb']:g} GB: {answers['largest_batch']:,}")
+    if "smallest_input" in answers:
+        print(f"smallest input: {_times(answers['smallest_input'])}")
+
+
+def _times(shape: Any) -> str:
+    return "×".join(map(str, shape))
+
+
+def _number(value: int) -> str:
+    return f"{value:,}" if value else ""
+
+
+def _pair(values: tuple[float, float]) -> str:
+    first, second = (f"{value:g}" for value in values)
+    return first if first == second else f"{first}×{second}"
+
+
+def _bytes(count: int) -> str:
+    """4,096 -> `4.1 kB`: powers of 1000, three figures."""
+    value, units = float(count), ["B", "kB", "MB", "GB"]
+    while value >= 999.5 and len(units) > 1:
+        value /= 1000
+        units.pop(0)
+    return f"{value:.3g} {units[0]}" if count else ""

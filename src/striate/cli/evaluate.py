@@ -1,0 +1,66 @@
+"""`striate evaluate RUN --data DATA`."""
+
+import sys
+
+import typer
+
+from striate.cli.results import percent, print_json
+
+
+def evaluate(
+    run: str = typer.Argument(..., help="The run folder."),
+    data: str = typer.Option(None, help="A named set or a path.", show_default="the run's own data"),
+    split: str = typer.Option(None, help="train, val or test.", show_default="test, else val"),
+    tta: bool = typer.Option(None, "--tta/--no-tta", help="Average each picture with its mirror image."),
+    json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
+) -> None:
+    """Measure a trained model: accuracy, top-5, per class, confusion, calibration error."""
+    from striate.run import load
+
+    opened = load(run)
+    figures = opened.evaluate(data, split, tta)
+    if opened.left_out:
+        print(f"warning: left out {len(opened.left_out)} unreadable: {opened.left_out[0]}", file=sys.stderr)
+    if json:
+        print_json({"run": run, **figures})
+        return
+    _print(figures)
+
+
+def _print(figures: dict) -> None:
+    """The headline figures, then a row for every class."""
+    from rich.console import Console
+    from rich.table import Table
+
+    plain = {k: v for k, v in figures.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    for key, value in plain.items():
+        shown = percent(value) if key in ("accuracy", "top5", "calibration_error") else f"{value:,.4g}"
+        print(f"{key.replace('_', ' '):18} {shown}")
+    classes = figures.get("per_class", {})
+    if not classes:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    columns = list(next(iter(classes.values())))
+    table.add_column("class")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name, values in classes.items():
+        cells = [
+            f"{v:.4f}" if isinstance(v, float) else "–" if v is None else f"{v:,}" for v in values.values()
+        ]
+        table.add_row(name, *cells)
+    Console(highlight=False).print(table)
+    _print_confusions(figures, list(classes))
+
+
+def _print_confusions(figures: dict, names: list[str], most: int = 5) -> None:
+    """The class pairs that are mistaken most often."""
+    pairs = [
+        (count, names[i], names[j])
+        for i, row in enumerate(figures.get("confusion", []))
+        for j, count in enumerate(row)
+        if i != j and count
+    ]
+    if pairs:
+        worst = sorted(pairs, reverse=True)[:most]
+        print("most often mistaken: " + ", ".join(f"{a} for {b} ({count})" for count, b, a in worst))

@@ -1,0 +1,34 @@
+"""Data: from a name or a path to splits of pictures, and from those to a store and batches.
+
+`open_data` finds and reads; `prepare.choose_prepare` decides how pictures become network input;
+`store.decode` decodes them once; `augment` works on whole batches.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from striate.data.datasets import SETS, find
+from striate.data.readers import READERS
+from striate.data.source import ImageFile, Source, Split
+from striate.data.split import hold_out, split
+from striate.errors import BadData
+
+__all__ = ["SETS", "ImageFile", "Source", "Split", "find", "hold_out", "open_data", "split"]
+
+
+def open_data(data: str | Path, download: bool = False, seed: int = 0) -> Source:
+    """A named set, or a path whose format is recognised, with splits to train and evaluate on.
+
+    A set without splits of its own gets them, stratified, by `seed`. Raises `BadData`: not there, or not
+    recognised (the message lists what was looked for), or damaged.
+    """
+    path = find(data, download)
+    reader = next((reader for reader in READERS.values() if reader.recognise(path)), None)
+    if reader is None:
+        looked = "; ".join(reader.looks_for for reader in READERS.values())
+        raise BadData(f"{path}: not a data set of a known format. Looked for: {looked}")
+    source = reader.read(path)
+    known = SETS.get(str(data))
+    if known:
+        source = replace(source, name=str(data), licence=known.licence)
+    return split(source, seed)

@@ -1,0 +1,145 @@
+"""Whole batches on the device: random shifts and flips, the evaluation window, normalisation.
+
+Nothing here runs once per picture. Pictures stay uint8 until `normalise`, the last step before the network.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from striate.data.prepare import Prepare
+
+
+@dataclass(frozen=True)
+class Warp:
+    """What was drawn for a batch of B pictures: a shift each, then perhaps a mirror image."""
+
+    dx: Tensor
+    """int64 (B,): pixels the content moves to the right."""
+    dy: Tensor
+    """int64 (B,): pixels the content moves down."""
+    flip: Tensor
+    """bool (B,): mirrored left to right, after the shift."""
+    size: tuple[int, int]
+    """(height, width) of what comes out: the network's window."""
+    margin: int = 0
+    """Pixels that the store holds around the window."""
+    reach: int = 0
+    """No shift is larger than this, so nothing needs to look at the tensors to know."""
+    flips: bool = False
+    """Whether any picture may be mirrored."""
+
+    def __len__(self) -> int:
+        return len(self.dx)
+
+    def move_points(self, xy: Tensor, picture: int | None = None) -> Tensor:
+        """Points (x, y) in store pixels -> in pixels of the window, outside it where they left it.
+
+        `xy` is (B, ..., 2), or (..., 2) of one `picture`. A point's x is mirrored at the window's middle.
+        """
+        rows = slice(None) if picture is None else picture
+        dx, dy, flip = self.dx[rows], self.dy[rows], self.flip[rows]
+        if picture is None:
+            shape = (-1,) + (1,) * (xy.ndim - 2)
+            dx, dy, flip = dx.view(shape), dy.view(shape), flip.view(shape)
+        x, y = xy[..., 0] - self.margin + dx, xy[..., 1] - self.margin + dy
+        return torch.stack([torch.where(flip, self.size[1] - x, x), y], dim=-1)
+
+
+def draw_warp(
+    n: int,
+    prepare: Prepare,
+    shift: int,
+    flip: bool,
+    generator: torch.Generator | None = None,
+    device: torch.device | str = "cpu",
+) -> Warp:
+    """Shifts in -shift..shift pixels and flips for n pictures, from torch's own (or the given CPU) generator.
+
+    Where the store keeps a margin, a shift that is not 0 means the whole margin: crops move over real pixels.
+    The numbers are drawn on the CPU, so every device sees the same ones.
+    """
+    reach = prepare.margin if shift and prepare.margin else shift
+    moves = (
+        torch.randint(-reach, reach + 1, (2, n), generator=generator) if reach else torch.zeros(2, n).long()
+    )
+    flips = torch.rand(n, generator=generator) < 0.5 if flip else torch.zeros(n, dtype=torch.bool)
+    dx, dy = moves.to(device, non_blocking=True)
+    size = prepare.input[1:]
+    return Warp(dx, dy, flips.to(device, non_blocking=True), size, prepare.margin, reach, flip)
+
+
+def warp(images: Tensor, drawn: Warp, prepare: Prepare, fill: int = 0) -> Tensor:
+    """uint8 (B, C, Hs, Ws) of the store -> uint8 (B, C, H, W) moved; `fill` comes in from beyond the edge.
+
+    One gather with the same pixel numbers for every channel: seven times as fast as indexing by rows and
+    columns, four times as fast as slicing picture by picture.
+    """
+    if not drawn.reach and not drawn.flips:
+        return centre(images, prepare)
+    height, width = drawn.size
+    beyond = max(0, drawn.reach - drawn.margin)
+    if beyond:
+        images = _surround(images, beyond, fill)
+    batch, channels, _, row = images.shape
+    start = drawn.margin + beyond
+    across = torch.arange(width, device=images.device)
+    x = torch.where(drawn.flip[:, None], width - 1 - across, across) + (start - drawn.dx)[:, None]
+    y = torch.arange(height, device=images.device) + (start - drawn.dy)[:, None]
+    pixel = ((y * row)[:, :, None] + x[:, None, :]).view(batch, 1, height * width)
+    moved = images.reshape(batch, channels, -1).gather(2, pixel.expand(-1, channels, -1))
+    return moved.view(batch, channels, height, width)
+
+
+def _surround(images: Tensor, width: int, fill: int) -> Tensor:
+    """`images` with `width` pixels of `fill` on every side."""
+    batch, channels, rows, columns = images.shape
+    larger = images.new_full((batch, channels, rows + 2 * width, columns + 2 * width), fill)
+    larger[:, :, width:-width, width:-width] = images
+    return larger
+
+
+def centre(images: Tensor, prepare: Prepare) -> Tensor:
+    """uint8 (B, C, Hs, Ws) of the store -> the evaluation window (B, C, H, W): a view, nothing is copied."""
+    _, height, width = prepare.input
+    margin = prepare.margin
+    return images[..., margin : margin + height, margin : margin + width]
+
+
+def normalise(
+    images: Tensor, prepare: Prepare, memory_format: torch.memory_format = torch.contiguous_format
+) -> Tensor:
+    """uint8 (B, C, H, W) -> float32 (x/255 - mean)/std: one multiply-add a pixel.
+
+    The layout is changed last: converting and permuting in one step takes a CPU twice as long as one by one.
+    """
+    x = images.to(torch.float32, memory_format=torch.contiguous_format)
+    scale, shift = _scale_and_shift(prepare, x.shape[2:], x.device)
+    return torch.addcmul(shift, x, scale, out=x).contiguous(memory_format=memory_format)
+
+
+@lru_cache(maxsize=8)
+def _scale_and_shift(prepare: Prepare, size: torch.Size, device: torch.device) -> tuple[Tensor, Tensor]:
+    """1/(255 std) and -mean/std, each (1, C, H, W): written out in full they are read six times faster."""
+    mean = torch.tensor(prepare.mean or (0.0,) * prepare.channels, dtype=torch.float64)
+    std = torch.tensor(prepare.std or (1.0,) * prepare.channels, dtype=torch.float64)
+    both = torch.stack([1 / (255 * std), -mean / std]).view(2, 1, -1, 1, 1).to(device, torch.float32)
+    scale, shift = both.expand(-1, -1, -1, *size).contiguous()
+    return scale, shift
+
+
+def statistics(images: Tensor, chunk: int = 128) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(mean, standard deviation) per channel of uint8 pictures (N, C, H, W), of pixels in 0..1.
+
+    Read in chunks, so a memory-mapped store passes through. A channel of one value gets a deviation of 1/255.
+    """
+    total = torch.zeros(2, images.shape[1], dtype=torch.float64, device=images.device)
+    for part in images.split(chunk):
+        x = part.to(torch.float32)
+        total[0] += x.sum(dim=(0, 2, 3), dtype=torch.float64)
+        total[1] += x.square_().sum(dim=(0, 2, 3), dtype=torch.float64)
+    mean, square = total / (images.numel() // images.shape[1]) / torch.tensor([[255.0], [255.0**2]]).to(total)
+    std = (square - mean.square()).clamp(min=0).sqrt().clamp(min=1 / 255)
+    return tuple(mean.tolist()), tuple(std.tolist())

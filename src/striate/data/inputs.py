@@ -1,0 +1,104 @@
+"""Pictures to predict on: files, folders, globs, zips and open pictures, decoded a batch at a time."""
+
+import glob
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from striate.data.picture import SUFFIXES, Picture
+from striate.data.prepare import Fit, Prepare, to_pixels
+from striate.data.source import ImageFile, Split
+from striate.data.store import decode
+from striate.errors import BadData
+
+Given = str | Path | Image.Image | np.ndarray
+"""A file, folder, glob or zip by name; an open picture; or uint8 pixels (H, W), (H, W, 3)."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some pictures, ready for `Run.answer`."""
+
+    images: Tensor
+    """uint8 (n, C, H, W) of `prepare.stored`."""
+    fit: Fit
+    names: list[str]
+    pictures: list[Picture]
+    """What to draw on: the file, or the open picture."""
+
+
+def gather(inputs: Given | Iterable[Given]) -> list[ImageFile | Image.Image]:
+    """Every picture that `inputs` names, folders and zips walked in order of name.
+
+    Raises:
+        BadData: a path that does not exist, a glob that matches nothing, or a folder without pictures.
+    """
+    several = [inputs] if isinstance(inputs, str | Path | Image.Image | np.ndarray) else list(inputs)
+    return [picture for one in several for picture in _expand(one)]
+
+
+def _expand(one: Given) -> list[ImageFile | Image.Image]:
+    if isinstance(one, Image.Image):
+        return [one]
+    if isinstance(one, np.ndarray):
+        return [Image.fromarray(one)]
+    path = Path(one).expanduser()
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        found = [ImageFile(str(p), p) for p in files if not p.name.startswith(".")]
+    elif path.is_file() and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            members = sorted(n for n in archive.namelist() if Path(n).suffix.lower() in SUFFIXES)
+        members = [m for m in members if not m.startswith("__MACOSX")]
+        found = [ImageFile(f"{path}/{member}", path, member) for member in members]
+    elif path.is_file():
+        found = [ImageFile(str(path), path)]
+    else:
+        found = [ImageFile(name, Path(name)) for name in sorted(glob.glob(str(path), recursive=True))]
+        found = [f for f in found if f.path.is_file()]
+        if not found:
+            raise BadData(f"{one}: no such file or folder, and as a pattern it matches nothing.")
+    if not found:
+        raise BadData(f"{one}: holds no pictures (files ending in .jpg, .png, .webp, ...).")
+    return list(found)
+
+
+def decoded(
+    pictures: list[ImageFile | Image.Image], prepare: Prepare, batch: int, left_out: list[str]
+) -> Iterator[Chunk]:
+    """The pictures in batches; a line about each that cannot be read goes to `left_out`."""
+    for start in range(0, len(pictures), batch):
+        some = pictures[start : start + batch]
+        files = [p for p in some if isinstance(p, ImageFile)]
+        yield from _opened([p for p in some if isinstance(p, Image.Image)], prepare)
+        if files:
+            yield from _read(files, prepare, left_out)
+
+
+def _read(files: list[ImageFile], prepare: Prepare, left_out: list[str]) -> Iterator[Chunk]:
+    rows = np.arange(len(files))
+    try:
+        store = decode(
+            Split(files, {"row": rows}), prepare, lambda raw, _: {"row": torch.as_tensor(raw["row"])}
+        )
+    except BadData as error:  # not one of this batch can be read: the next batch may do better
+        left_out.append(str(error))
+        return
+    left_out += store.left_out
+    kept = store.targets["row"].tolist()
+    yield Chunk(store.images, store.fit, store.names, [files[i] for i in kept])
+
+
+def _opened(images: list[Image.Image], prepare: Prepare) -> Iterator[Chunk]:
+    if images:
+        names = [getattr(image, "filename", "") or f"picture {i + 1}" for i, image in enumerate(images)]
+        placed = [to_pixels(image, prepare, name) for image, name in zip(images, names, strict=True)]
+        pixels, scales, offsets, originals = zip(*placed, strict=True)
+        fit = Fit(np.array(scales), np.array(offsets), np.array(originals))
+        yield Chunk(torch.from_numpy(np.stack(pixels)), fit, names, list(images))

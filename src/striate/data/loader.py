@@ -1,0 +1,90 @@
+"""Batches for training: every batch is a pure function of the seed, the epoch and its number.
+
+So a run that was killed goes on from any step without replaying what came before it, and N processes
+agree on the order without talking to each other.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from striate.data.augment import draw_warp, normalise, warp
+from striate.data.prepare import Prepare
+from striate.data.store import Store
+
+
+def seed_of(*numbers: int) -> int:
+    """63 bits mixed from `numbers`: neighbouring seeds, epochs and steps give unrelated streams."""
+    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+@dataclass
+class Loader:
+    """A store's pictures in shuffled batches, augmented and normalised as a whole, on the device.
+
+    Every picture is seen once an epoch: the batches differ in size by one at most, so the last is never a
+    tiny one. With several processes each takes its slice of every batch.
+    """
+
+    store: Store
+    prepare: Prepare
+    size: int
+    """Pictures in a batch, over all processes, at most."""
+    seed: int
+    shift: int = 0
+    flip: bool = False
+    channels_last: bool = True
+    device: torch.device = torch.device("cpu")
+    move: Callable[[dict[str, Any], Any], dict[str, Any]] = lambda target, _: target
+    """Task.move: what the augmentation does to the target."""
+    rank: int = 0
+    world: int = 1
+
+    def __post_init__(self) -> None:
+        # With several processes a batch must part evenly: then the mean of their gradients is the batch's.
+        self.units = max(1, len(self.store) // self.world)
+        self.per_epoch = -(-self.units * self.world // self.size)
+
+    def order(self, epoch: int) -> Tensor:
+        """The shuffled picture numbers of an epoch, int64 (N,)."""
+        generator = torch.Generator().manual_seed(seed_of(self.seed, epoch))
+        return torch.randperm(len(self.store), generator=generator)
+
+    def batch(self, order: Tensor, epoch: int, number: int) -> tuple[Tensor, dict[str, Any]]:
+        """Batch `number` of an epoch with `order`: float32 (B, C, H, W) and its target.
+
+        Seeds the global generators, so that the dropout that follows is a function of the step too.
+        """
+        start, stop = (self.world * (i * self.units // self.per_epoch) for i in (number, number + 1))
+        share = (stop - start) // self.world
+        mine = slice(self.rank * share, (self.rank + 1) * share)
+        images, target = self.store.batch(order[start:stop][mine])
+        torch.manual_seed(seed_of(self.seed, epoch, number))
+        drawn = draw_warp(stop - start, self.prepare, self.shift, self.flip, device=self.device)
+        if self.world > 1:
+            drawn = replace(drawn, dx=drawn.dx[mine], dy=drawn.dy[mine], flip=drawn.flip[mine])
+            torch.manual_seed(seed_of(self.seed, epoch, number, self.rank))
+        images = warp(images.to(self.device, non_blocking=True), drawn, self.prepare)
+        target = self.move(to_device(target, self.device), drawn)
+        return normalise(images, self.prepare, layout(self.channels_last)), target
+
+
+def layout(channels_last: bool) -> torch.memory_format:
+    """How a batch lies in memory."""
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
+def to_device(target: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """A target's tensors, in lists too, on the device."""
+
+    def there(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.to(device, non_blocking=True)
+        return [there(v) for v in value] if isinstance(value, list) else value
+
+    return {key: there(value) for key, value in target.items()}

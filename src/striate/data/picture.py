@@ -1,0 +1,188 @@
+"""Opening one picture of any kind a camera, scanner or drawing program writes: 8-bit grey or RGB comes out.
+
+What is evened out: 1-bit, palette, 16-bit and floating grey, CMYK and other colour spaces, transparency (laid
+on white) and the camera's rotation (EXIF). Large JPEGs are decoded at 1/2, 1/4 or 1/8 where that is enough.
+"""
+
+import os
+import zipfile
+from contextlib import suppress
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from threading import Lock
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from striate.data.source import ImageFile
+from striate.errors import BadData
+
+SUFFIXES = frozenset(
+    ".jpg .jpeg .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .pnm .avif .tga .jp2".split()
+)
+"""File names that end in one of these are taken for pictures."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "TGA", "JPEG2000")
+"""What is opened, whatever a file is called: nothing that would start another program, as PostScript does."""
+
+GREY = frozenset(["1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"])
+"""Pillow's modes that hold no colour."""
+
+LARGEST_MEMBER = 1 << 28
+"""Bytes that one picture inside an archive may unpack to (256 MiB)."""
+
+_ROTATION = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
+
+Picture = ImageFile | Path | bytes | Image.Image
+
+
+_OPENING = Lock()
+
+
+def opened(path: Path) -> zipfile.ZipFile:
+    """A zip archive, opened once however often it is asked for; safe to read from many threads.
+
+    Reading the contents of a large archive takes a second, so it stays open until others take its place.
+    """
+    with _OPENING:
+        return _opened(path, path.stat().st_mtime_ns, os.getpid())
+
+
+@lru_cache(maxsize=4)
+def _opened(path: Path, changed: int, process: int) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
+
+
+def encoded(file: ImageFile) -> bytes:
+    """The encoded bytes of one picture; `BadData` where its file or archive cannot be read."""
+    if file.member is None:
+        return _read(file.path, file.name)
+    try:
+        archive = opened(file.path)
+        if archive.getinfo(file.member).file_size > LARGEST_MEMBER:
+            raise zipfile.BadZipFile("it unpacks to more than 256 MiB")
+        return archive.read(file.member)
+    except Exception as why:  # zipfile reports damage in a dozen ways, some of them bare RuntimeErrors
+        raise BadData(f"{file.name}: cannot be read: {_reason(why)}") from why
+
+
+def open_picture(file: Picture, name: str | None = None) -> Image.Image:
+    """A picture, upright, as Pillow mode "RGB" or "L"; else `BadData("name: cannot be read: why")`.
+
+    `name` is what a message calls it; without one, the file's own name or "the picture".
+    """
+    return decode(file, name)[0]
+
+
+def decode(
+    file: Picture, name: str | None = None, need: int | None = None
+) -> tuple[Image.Image, tuple[int, int]]:
+    """(the picture as `open_picture` gives it, its full height and width in pixels).
+
+    With `need`, a JPEG may come at 1/2, 1/4 or 1/8 of its size, its shorter side still `need` pixels.
+    """
+    name = name or _name(file)
+    if isinstance(file, ImageFile):
+        file = encoded(file)
+    elif isinstance(file, Path):
+        file = _read(file, name)
+    try:
+        if isinstance(file, Image.Image):
+            image, full = file, file.size
+        else:
+            image = Image.open(BytesIO(file), formats=_formats(file))
+            full = image.size
+            _refuse_bomb(image)
+            if need is not None and image.format == "JPEG" and min(full) >= 2 * need:
+                shorter = min(full)
+                image.draft(None, (-(-full[0] * need // shorter), -(-full[1] * need // shorter)))
+        image.load()
+        upright = _upright(image)
+        if (upright.width > upright.height) != (image.width > image.height):
+            full = full[::-1]
+        return _eight_bit(upright), (full[1], full[0])
+    except Exception as why:  # decoders meet damaged bytes with any exception there is
+        raise BadData(f"{name}: cannot be read: {_reason(why)}") from why
+
+
+def header(data: bytes) -> tuple[int, int, bool] | None:
+    """(height, width, has colour) of a picture, nothing decoded; None where it is no picture."""
+    try:
+        with Image.open(BytesIO(data), formats=_formats(data)) as image:
+            return image.height, image.width, image.mode not in GREY
+    except Exception:  # as in `decode`; whoever needs the pixels will get the message
+        return None
+
+
+def _formats(data: bytes) -> tuple[str, ...]:
+    """The one format whose first bytes these are, or all: Pillow asks one by one, 0.1 ms a picture."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return ("JPEG",)
+    if data.startswith(b"\x89PNG"):
+        return ("PNG",)
+    return ("WEBP",) if data[8:12] == b"WEBP" else FORMATS
+
+
+def _name(file: Picture) -> str:
+    if isinstance(file, ImageFile):
+        return file.name
+    if isinstance(file, Image.Image):
+        return str(getattr(file, "filename", "") or "the picture")
+    return "the picture" if isinstance(file, bytes) else str(file)
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as why:
+        raise BadData(f"{name}: cannot be read: {why.strerror or why}") from why
+
+
+def _reason(why: BaseException) -> str:
+    """One line of an exception, in the reader's words where Pillow's name its internals."""
+    if isinstance(why, Image.UnidentifiedImageError):
+        return "this is not a picture, or of a kind that Pillow does not know"
+    if isinstance(why, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels; scale it down first"
+    return " ".join(str(why).split()) or type(why).__name__
+
+
+def _refuse_bomb(image: Image.Image) -> None:
+    if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as the camera says. A damaged EXIF block costs the rotation, not the picture."""
+    if image.format == "TIFF" or _ROTATION & image.info.keys():
+        with suppress(Exception):
+            return ImageOps.exif_transpose(image)
+    return image
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Any mode -> "L" or "RGB"."""
+    if image.mode in ("RGB", "L") and "transparency" not in image.info:
+        return image
+    mode: Literal["L", "RGB"] = "L" if image.mode in GREY else "RGB"
+    if image.mode.startswith("I") or image.mode == "F":
+        return _scaled_to_bytes(image)
+    if image.has_transparency_data:
+        above = image.convert("RGBA")
+        white = Image.new("RGBA", above.size, "white")
+        return Image.alpha_composite(white, above).convert(mode)
+    return image.convert(mode)
+
+
+def _scaled_to_bytes(image: Image.Image) -> Image.Image:
+    """16-bit and floating grey -> "L": full scale is 65,535, or 255 or 1 where no pixel is above it."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    top = float(values.max(initial=0.0))
+    full_scale = 65535.0
+    if image.mode == "F":
+        full_scale = 1.0 if top <= 1 else 255.0 if top <= 255 else 65535.0
+    elif image.mode == "I" and top <= 255:
+        full_scale = 255.0
+    return Image.fromarray(np.clip(values * (255 / full_scale) + 0.5, 0, 255).astype(np.uint8))

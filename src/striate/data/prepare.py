@@ -1,0 +1,239 @@
+"""From a picture of any size to the pixels a network is fed: one path for training and prediction.
+
+A picture is scaled to `Prepare.size`, the whole of the shorter side kept ("crop", for one answer a picture)
+or the whole picture kept on grey ("pad", where every object must stay). `border` adds black pixels around it
+(MNIST's 28×28 in LeNet-5's 32×32); `margin` keeps real pixels around it for random crops to move into.
+
+Points are (x, y) in pixels, measured from the top left corner of the picture: the centre of the first pixel
+is (0.5, 0.5), so scaling a picture scales its points and nothing else.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from striate.data.picture import Picture, decode, encoded, header, open_picture
+from striate.data.source import ImageFile, Source, Split
+from striate.errors import BadData, BadSetting
+
+__all__ = ["Fit", "Prepare", "Picture", "choose_prepare", "open_picture", "to_pixels"]
+
+PAD_GREY = 114
+"""The grey around a padded picture: the mean of ImageNet's photographs, nearly."""
+
+NATIVE_AT_MOST = 64
+"""Pictures that all share one size up to this are used as they are; larger ones are photographs."""
+
+PHOTOGRAPH = 96
+"""The side photographs are scaled to where nobody says otherwise."""
+
+Fitting = Literal["crop", "pad"]
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """How pictures become network input. Kept in the model's file: prediction does exactly the same."""
+
+    size: tuple[int, int]
+    """(height, width) of the picture content in the network's window."""
+    channels: int
+    """1 grey, 3 colour."""
+    mean: tuple[float, ...] = ()
+    """Per channel, of pixels in 0..1; empty means 0."""
+    std: tuple[float, ...] = ()
+    """Per channel, of pixels in 0..1; empty means 1."""
+    fit: Fitting = "crop"
+    """Scaled so that the picture covers the window, or so that the window holds the picture."""
+    border: int = 0
+    """Black pixels added on every side."""
+    margin: int = 0
+    """Pixels kept in the store around the window; evaluation takes the window in the centre."""
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise BadSetting(f"channels {self.channels}: pictures have 1 (grey) or 3 (colour)")
+        if self.fit not in ("crop", "pad"):
+            raise BadSetting(f"fit {self.fit!r}: there are 'crop' and 'pad'")
+        if min(self.size) < 1 or min(self.border, self.margin) < 0:
+            raise BadSetting(f"size {self.size}, border {self.border}, margin {self.margin}: too small")
+        if self.border and self.margin:
+            raise BadSetting("border and margin: a black border leaves no room for a margin; use one of them")
+
+    @property
+    def content(self) -> tuple[int, int]:
+        """(height, width) that the picture itself is scaled to: the window and its margin."""
+        return self.size[0] + 2 * self.margin, self.size[1] + 2 * self.margin
+
+    @property
+    def stored(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one picture in the store: content and border."""
+        return self.channels, self.content[0] + 2 * self.border, self.content[1] + 2 * self.border
+
+    @property
+    def input(self) -> tuple[int, int, int]:
+        """(channels, height, width) of what the network is fed."""
+        return self.channels, self.size[0] + 2 * self.border, self.size[1] + 2 * self.border
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, obj: dict[str, Any]) -> "Prepare":
+        """The inverse of `to_json`; `BadSetting` where a field is missing or wrong."""
+        try:
+            fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in obj.items()}
+            return cls(**fields)
+        except (TypeError, AttributeError) as why:
+            raise BadSetting(f"prepare: not readable: {why}") from why
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Where n pictures' pixels went: `store_xy = original_xy * scale + offset`."""
+
+    scale: np.ndarray
+    """(n, 2) x, y: store pixels per original pixel."""
+    offset: np.ndarray
+    """(n, 2) x, y: the original's top left corner, in store pixels."""
+    original: np.ndarray
+    """(n, 2) height, width of the pictures as they are on disk, upright."""
+
+    def __len__(self) -> int:
+        return len(self.scale)
+
+    def apply(self, points: Any, i: int) -> np.ndarray:
+        """Points (..., 2) of original `i` -> pixels of the store."""
+        return np.asarray(points, dtype=np.float64) * self.scale[i] + self.offset[i]
+
+    def undo(self, points: Any, i: int) -> np.ndarray:
+        """Points (..., 2) in pixels of the store -> pixels of original `i`."""
+        return (np.asarray(points, dtype=np.float64) - self.offset[i]) / self.scale[i]
+
+    def in_window(self, prepare: Prepare) -> "Fit":
+        """The same for pixels of the evaluation window, which a network's answer is in."""
+        return Fit(self.scale, self.offset - prepare.margin, self.original)
+
+    def subset(self, rows: Any) -> "Fit":
+        """The pictures at `rows`, in that order."""
+        return Fit(self.scale[rows], self.offset[rows], self.original[rows])
+
+
+Placed = tuple[np.ndarray, tuple[float, float], tuple[float, float], tuple[int, int]]
+"""Pixels uint8 (C, H, W), scale (x, y), offset (x, y), original (height, width)."""
+
+
+def to_pixels(picture: Picture, prepare: Prepare, name: str | None = None) -> Placed:
+    """One picture -> (uint8 (C, H, W) of `prepare.stored`, scale, offset, original) as `Fit` holds them.
+
+    Give it the file, not an open picture, where there is one: large JPEGs are then decoded at reduced scale.
+    A picture that already has the right size is not resampled. `BadData` names one that cannot be read.
+    """
+    image, original = decode(picture, name, need=2 * max(prepare.content))
+    if prepare.channels == 1 and image.mode != "L":
+        image = image.convert("L")
+    place = _crop if prepare.fit == "crop" else _pad
+    content, scale, offset = place(image, *prepare.content)
+    reduced = image.width / original[1], image.height / original[0]
+    pixels = _channels_first(content, prepare.channels)
+    border = prepare.border
+    if border:
+        pixels = np.pad(pixels, ((0, 0), (border, border), (border, border)))
+    scale = scale[0] * reduced[0], scale[1] * reduced[1]
+    return pixels, scale, (offset[0] + border, offset[1] + border), original
+
+
+Scaled = tuple[Image.Image, tuple[float, float], tuple[float, float]]
+
+
+def _crop(image: Image.Image, height: int, width: int) -> Scaled:
+    """The largest centred part of the window's shape, scaled to the window in one step."""
+    if image.size == (width, height):
+        return image, (1.0, 1.0), (0.0, 0.0)
+    scale = max(height / image.height, width / image.width)
+    left, top = (image.width - width / scale) / 2, (image.height - height / scale) / 2
+    if scale == 1:
+        left, top = int(left), int(top)
+        image = image.crop((left, top, left + width, top + height))
+    else:
+        right, bottom = min(left + width / scale, image.width), min(top + height / scale, image.height)
+        box = (max(left, 0), max(top, 0), right, bottom)
+        image = image.resize((width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
+    return image, (scale, scale), (-left * scale, -top * scale)
+
+
+def _pad(image: Image.Image, height: int, width: int) -> Scaled:
+    """The whole picture, scaled to touch the window's sides, centred on grey."""
+    if image.size == (width, height):
+        return image, (1.0, 1.0), (0.0, 0.0)
+    scale = min(height / image.height, width / image.width)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    scales = size[0] / image.width, size[1] / image.height
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    left, top = (width - size[0]) // 2, (height - size[1]) // 2
+    window = Image.new(image.mode, (width, height), PAD_GREY if image.mode == "L" else (PAD_GREY,) * 3)
+    window.paste(image, (left, top))
+    return window, scales, (float(left), float(top))
+
+
+def _channels_first(image: Image.Image, channels: int) -> np.ndarray:
+    """Mode "L" or "RGB" -> uint8 (channels, H, W)."""
+    pixels = np.array(image)  # a copy: Pillow's own bytes are read-only, which torch warns of
+    return np.repeat(pixels[None], channels, axis=0) if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def choose_prepare(
+    source: Source,
+    channels: int | None = None,
+    size: int | tuple[int, int] | None = None,
+    fit: Fitting = "crop",
+    net_size: int | None = None,
+) -> Prepare:
+    """What suits these pictures, from the size and mode of up to 64 of them (none is decoded).
+
+    `size` is the user's word; `net_size` the only size a network takes. Without either: pictures of one
+    small size keep it, photographs become 96×96. Photographs get a margin of an eighth to crop in; small
+    pictures up to 8 pixels short of `net_size` a black border. Mean and std wait for the training store.
+    """
+    split = source.splits.get("train") or next((s for s in source.splits.values() if len(s)), None)
+    if split is None or not len(split):
+        raise BadData(f"{source.name}: holds no pictures")
+    native, colour = _look_at(split, source.name)
+    channels = channels or (3 if colour else 1)
+    if size is None and net_size is not None and native is not None:
+        missing = net_size - native[0]
+        if native[0] == native[1] and missing % 2 == 0 and 0 < missing <= 8:
+            return Prepare(native, channels, fit=fit, border=missing // 2)
+    side = size or net_size or native or PHOTOGRAPH
+    window = side if isinstance(side, tuple) else (side, side)
+    return Prepare(window, channels, fit=fit, margin=0 if native else min(window) // 8)
+
+
+def _look_at(split: Split, name: str, most: int = 64) -> tuple[tuple[int, int] | None, bool]:
+    """(the size all pictures share where it is a small one, whether any has colour)."""
+    if isinstance(split.images, np.ndarray):
+        _, channels, height, width = split.images.shape
+        sizes, colour = {(height, width)}, channels == 3
+    else:
+        some = split.images[:: max(1, len(split) // most)][:most]
+        found = [seen for file in some if (seen := _peek(file))]
+        if not found:
+            raise BadData(
+                f"{name}: none of the {len(some)} pictures looked at can be read ({some[0].name}, ...)"
+            )
+        sizes = {(height, width) for height, width, _ in found}
+        colour = any(has_colour for *_, has_colour in found)
+    native = next(iter(sizes)) if len(sizes) == 1 and max(max(s) for s in sizes) <= NATIVE_AT_MOST else None
+    return native, colour
+
+
+def _peek(file: ImageFile) -> tuple[int, int, bool] | None:
+    try:
+        return header(encoded(file))
+    except BadData:
+        return None

@@ -1,0 +1,77 @@
+"""What a reader finds on disk, before anything is decoded: splits of pictures and their raw targets.
+
+A reader is one file in `readers/` with two functions: `recognise(path) -> bool` (cheap: looks at names,
+decodes nothing) and `read(path) -> Source`.
+"""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A picture not yet decoded: a file, or a member of an archive that is read in place."""
+
+    name: str
+    """As the user knows it: the path below the source's root."""
+    path: Path
+    """The file, or the archive that holds it."""
+    member: str | None = None
+    """The name inside the archive."""
+
+    def read(self) -> bytes:
+        """The encoded bytes."""
+        if self.member is None:
+            return self.path.read_bytes()
+        with zipfile.ZipFile(self.path) as archive:
+            return archive.read(self.member)
+
+
+@dataclass
+class Split:
+    """The pictures of one split and the truth about them, in the same order."""
+
+    images: np.ndarray | list[ImageFile]
+    """Decoded pictures, uint8 (N, C, H, W), or files to decode."""
+    targets: dict[str, Any]
+    """The field's own names to one value per picture. Classification: {"label": int64 array (N,)}."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def name(self, index: int) -> str:
+        """What to call picture `index` in a message: its file, or its number."""
+        return f"#{index}" if isinstance(self.images, np.ndarray) else self.images[index].name
+
+    def subset(self, indices: Sequence[int]) -> "Split":
+        """The pictures at `indices`, in that order."""
+        rows = np.asarray(indices, dtype=np.int64)
+        images = self.images[rows] if isinstance(self.images, np.ndarray) else [self.images[i] for i in rows]
+        chosen = {
+            key: value[rows] if isinstance(value, np.ndarray) else [value[i] for i in rows]
+            for key, value in self.targets.items()
+        }
+        return Split(images, chosen)
+
+
+@dataclass
+class Source:
+    """A data set as found: where it is, what it is called, what is in it."""
+
+    name: str
+    path: Path
+    format: str
+    """What was recognised, in words: "class folders", "IDX (MNIST)"."""
+    splits: dict[str, Split]
+    """Any of `train`, `val`, `test`; a set that has no splits of its own holds `all`."""
+    classes: tuple[str, ...] = ()
+    licence: str = ""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What else the data says about itself, plain JSON: a skeleton, flip pairs, a vocabulary."""
+    warnings: list[str] = field(default_factory=list)
+    """What was noticed while reading and left out: one line each, naming the file."""

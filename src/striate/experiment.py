@@ -1,0 +1,304 @@
+"""One training from settings to run folder: source → store → network → loop → report, each arrow one call."""
+
+import json
+import signal
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from striate import models
+from striate.data import Source, hold_out, open_data
+from striate.data.augment import statistics
+from striate.data.doctor import examine, summary
+from striate.data.loader import Loader
+from striate.data.prepare import Prepare, choose_prepare
+from striate.data.store import Store, decode
+from striate.errors import BadSetting, one_of
+from striate.models.weights import load_weights
+from striate.run import final_split, save
+from striate.settings import Settings
+from striate.task import Facts, Task
+from striate.tasks import TASKS
+from striate.tracing import trace
+from striate.training import parallel
+from striate.training.checkpoint import load_tensors, write_text
+from striate.training.evaluate import everything, figures
+from striate.training.forecast import forecast, trial_run
+from striate.training.loop import Row, Training
+from striate.training.progress import counting, shown
+from striate.training.recipes import Recipe
+from striate.training.report import filters_picture, write_report
+
+Say = Callable[..., None]
+
+
+class Interrupted(Exception):
+    """A training ended early on request; what it learned is in its checkpoint."""
+
+
+def silent(*_: Any) -> None:
+    """Says nothing: for processes other than the first, and for callers who want no progress shown."""
+
+
+@dataclass
+class Experiment:
+    """Everything a training needs, ready."""
+
+    settings: Settings
+    task: Task
+    source: Source
+    facts: Facts
+    prepare: Prepare
+    stores: dict[str, Store]
+    backbone: nn.Module
+    network: nn.Module
+    recipe: Recipe
+    loader: Loader
+
+
+def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Experiment:
+    """Open and decode the data, build the network."""
+    task = TASKS[one_of("task", todo.task, TASKS)]
+    source = open_data(todo.data, download=download, seed=todo.seed)
+    if todo.recipe.patience and "val" not in source.splits:
+        source = hold_out(source, 0.1, todo.seed)
+    facts = task.facts(source)
+    net_size = models.native_size(todo.net)
+    prepare = choose_prepare(source, size=todo.size, fit=task.fit, net_size=net_size)
+    stores = _decode(source, task, prepare, say)
+    mean, std = statistics(stores["train"].images)
+    prepare = replace(prepare, mean=mean, std=tuple(max(s, 1e-3) for s in std))
+    torch.manual_seed(todo.seed)
+    backbone = models.network(
+        todo.net, classes=len(facts["classes"]), channels=prepare.channels, size=prepare.input[1:]
+    )
+    network = task.build(backbone, facts)
+    if todo.weights is not None:
+        load_weights(network, todo.weights, say=say)
+    recipe = _decided(todo.recipe, prepare)
+    rank, world = parallel.ranks()
+    loader = Loader(
+        stores["train"],
+        prepare,
+        recipe.batch,
+        todo.seed,
+        shift=recipe.shift or 0,
+        flip=bool(recipe.flip),
+        channels_last=recipe.channels_last,
+        device=device,
+        move=task.move,
+        rank=rank,
+        world=world,
+    )
+    if device.type == "cuda":
+        for store in stores.values():
+            store.images = store.images.to(device)
+    setup = Experiment(
+        todo, task, source, facts, prepare, stores, backbone, network.to(device), recipe, loader
+    )
+    say(_about(setup))
+    return setup
+
+
+def _decode(source: Source, task: Task, prepare: Prepare, say: Say) -> dict[str, Store]:
+    """The splits that a training looks at, decoded, with a warning for what was left out."""
+    stores = {}
+    for name in [name for name in ("train", "val", "test") if name in source.splits]:
+        with counting(f"reading {name}", visible=say is not silent) as report:
+            stores[name] = decode(source.splits[name], prepare, task.targets, progress=report)
+        left_out = stores[name].left_out
+        if left_out:
+            more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
+            say(f"warning: {name}: left out {len(left_out)} unreadable: {'; '.join(left_out[:3])}{more}")
+    for line in source.warnings:
+        say(f"warning: {line}")
+    return stores
+
+
+def _decided(recipe: Recipe, prepare: Prepare) -> Recipe:
+    """The recipe with what it leaves to the data decided (see `Recipe.flip` and `Recipe.shift`)."""
+    colour = prepare.channels == 3
+    side = min(prepare.size)
+    flip = colour if recipe.flip is None else recipe.flip
+    shift = (side // 8 if colour else side // 14) if recipe.shift is None else recipe.shift
+    return replace(recipe, flip=flip, shift=shift)
+
+
+def _about(setup: Experiment) -> str:
+    """One line about the data and one about what the training will take."""
+    found = summary(examine(setup.source, stores=setup.stores, quick=True))
+    store_bytes = sum(store.images.nbytes for store in setup.stores.values())
+    expected = forecast(setup.network, setup.task, setup.loader, setup.recipe, store_bytes)
+    c, h, w = setup.prepare.input
+    count = sum(p.numel() for p in setup.network.parameters())
+    net = setup.settings.net if isinstance(setup.settings.net, str) else type(setup.settings.net).__name__
+    size = f"input {c}×{h}×{w}, {count:,} parameters"
+    return f"data   {found}\nnet    {net}, {size}: {setup.recipe.epochs} epochs, {expected}"
+
+
+def learn_one_batch(setup: Experiment) -> str:
+    """Learn one batch by heart and say so, or refuse with `BadSetting`."""
+    first, last, steps = trial_run(setup.network, setup.task, setup.loader, setup.recipe)
+    if last > first / 10:
+        raise BadSetting(
+            f"dry run: the loss on one batch went only from {first:.3f} to {last:.3f} in {steps} steps: "
+            f"try another learning rate (now {setup.recipe.lr:g}) or look at the labels with striate data."
+        )
+    return f"one batch was learned by heart: loss {first:.3f} → {last:.4f} in {steps} steps"
+
+
+def run(
+    setup: Experiment, folder: Path, resume: bool, tensorboard: bool, say: Say, checkpoint_seconds: float
+) -> None:
+    """Run the loop, then write the model and its report."""
+    rank, world = parallel.ranks()
+    monitored = next((name for name in ("val", "test") if name in setup.stores), "train")
+    share = (rank, world)
+
+    def judge() -> dict[str, Any]:
+        store, task = setup.stores[monitored], setup.task
+        found = figures(
+            setup.network, task, setup.facts, store, setup.prepare, tta=setup.recipe.tta, share=share
+        )
+        return {
+            f"{monitored}_loss" if k == "loss" else k: v for k, v in found.items() if isinstance(v, float)
+        }
+
+    with _interruptible() as interrupted:
+        training = Training(
+            setup.network,
+            setup.task,
+            setup.loader,
+            setup.recipe,
+            judge,
+            folder / "checkpoint",
+            checkpoint_seconds,
+            stop=lambda: parallel.agree(interrupted()),
+        )
+        if rank == 0:
+            setup.settings.save(folder / "checkpoint")
+        if resume and training.resume():
+            say(f"resuming {folder} at step {training.step:,} of {training.steps:,}")
+        rows = _kept(training, folder, tensorboard)
+        for _ in shown(rows, setup.task.figure, setup.recipe.epochs, visible=say is not silent):
+            pass
+        if not training.finished:
+            raise Interrupted(
+                f"stopped at step {training.step:,} of {training.steps:,}; "
+                f"go on with: striate train --resume --out {folder}"
+            )
+    if rank == 0:
+        _finish(setup, training, folder)
+
+
+@contextmanager
+def _interruptible() -> Generator[Callable[[], bool]]:
+    """Turns the first Ctrl-C (or a polite kill) into an answer to `interrupted()`; the second one strikes."""
+    asked = False
+    before: dict[int, Any] = {}
+
+    def ask(number: int, _: Any) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(number, before[number])
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, ask)
+    except ValueError:  # not the main thread: signals are not ours to take
+        before.clear()
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _kept(training: Training, folder: Path, tensorboard: bool) -> Iterator[Row]:
+    """The rows, the epochs' ones also written to `metrics.jsonl` (and TensorBoard) by the first process."""
+    writer = _tensorboard(folder) if tensorboard and training.loader.rank == 0 else None
+    for row in training.run():
+        if row["row"] == "epoch" and training.loader.rank == 0:
+            lines = (json.dumps({k: v for k, v in r.items() if k != "row"}) for r in training.rows)
+            write_text(folder / "metrics.jsonl", "".join(f"{line}\n" for line in lines))
+        if writer is not None:
+            for key in row.keys() - {"row", "epoch", "step", "steps", "seconds"}:
+                writer.add_scalar(f"{row['row']}/{key}", row[key], row["step"])
+        yield row
+    if writer is not None:
+        writer.close()
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise BadSetting("tensorboard is not installed: pip install 'striate[logs]'.") from error
+    return SummaryWriter(str(folder / "tensorboard"))
+
+
+def _finish(setup: Experiment, training: Training, folder: Path) -> None:
+    """Put the weights that count in place, judge them once more, and write the model and its report."""
+    best = folder / "checkpoint" / "best.safetensors"
+    if setup.recipe.patience and best.is_file():
+        setup.network.load_state_dict(load_tensors(best)[0])
+    elif training.average is not None:
+        training.average.swap()
+    split = final_split(setup.source)
+    store = setup.stores[split]
+    output, target = everything(setup.network, setup.task, store, setup.prepare, tta=setup.recipe.tta)
+    metric = setup.task.metric(setup.facts)
+    metric.update(output, {k: v.cpu() if hasattr(v, "cpu") else v for k, v in target.items()})
+    found = metric.compute()
+    training.row("end", 0.0)  # brings training.seconds up to the end of this evaluation
+    info = _info(setup, training, split, found)
+    save(folder, setup.network, info)
+    pictures = [filters_picture(setup.network)]
+    shown_pictures = {"images": store, "output": output, "target": target}
+    pictures += setup.task.pictures(found, setup.facts, shown_pictures)
+    write_report(
+        folder,
+        title=f"{info['net']} on {setup.source.name}",
+        summary={k: v for k, v in info["figures"].items() if not isinstance(v, str)}
+        | {"data": setup.source.name},
+        rows=training.rows,
+        table=trace(setup.network, setup.prepare.input).to_dict(),
+        pictures=[picture for picture in pictures if picture is not None],
+        settings=setup.settings.to_json() | {"recipe": setup.recipe.to_json()},
+    )
+
+
+def _info(setup: Experiment, training: Training, split: str, found: dict[str, Any]) -> dict[str, Any]:
+    """What `model.json` says of the run, apart from format and versions."""
+    speeds = [row["images_per_second"] for row in training.rows]
+    measured: dict[str, Any] = {k: v for k, v in found.items() if isinstance(v, int | float)}
+    measured |= {
+        "split": split,
+        "epochs": len(training.rows),
+        "seconds": round(training.seconds, 3),
+        "images_per_second": round(sorted(speeds)[len(speeds) // 2], 1) if speeds else 0.0,
+    }
+    named = setup.settings.to_json()
+    data = {"name": setup.source.name, "source": setup.settings.data, "licence": setup.source.licence}
+    return {
+        "task": setup.task.name,
+        "net": named["net"],
+        "network": models.spec(
+            setup.settings.net,
+            classes=len(setup.facts["classes"]),
+            channels=setup.prepare.channels,
+            size=setup.prepare.input[1:],
+        ),
+        "facts": setup.facts,
+        "prepare": setup.prepare.to_json(),
+        "recipe": setup.recipe.to_json(),
+        "recipe_name": named["recipe_name"],
+        "seed": setup.settings.seed,
+        "figures": measured,
+        "data": data,
+    }

@@ -1,0 +1,89 @@
+"""What a training was asked to do, kept beside its checkpoint, so that `--resume` does the same thing."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from striate.errors import BadRun, BadSetting
+from striate.training import recipes
+from striate.training.checkpoint import write_text
+from striate.training.recipes import Recipe, recipe_from
+
+DEFAULT_NETS = {"classify": "resnet20"}
+"""What an application trains where nobody names a network."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides the weights that come out, apart from the machine and the library versions."""
+
+    task: str
+    data: str
+    net: Any
+    """A zoo name, a design, a path to a JSON design, or (from Python only) a module."""
+    recipe: Recipe
+    recipe_name: str = "fast"
+    seed: int = 0
+    size: int | None = None
+    weights: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; a module is named by its class."""
+        net = self.net if isinstance(self.net, str) else f"<{type(self.net).__name__}>"
+        plain = {
+            key: getattr(self, key) for key in ("task", "data", "recipe_name", "seed", "size", "weights")
+        }
+        return plain | {"net": net, "recipe": self.recipe.to_json()}
+
+    def save(self, folder: Path) -> None:
+        """Write `settings.json`."""
+        write_text(folder / "settings.json", json.dumps(self.to_json(), indent=1))
+
+
+def new(given: dict[str, Any], changes: dict[str, Any]) -> Settings:
+    """Settings for a fresh training from what the user gave; what is None takes its default."""
+    given = {key: value for key, value in given.items() if value is not None}
+    if "data" not in given:
+        raise BadSetting("train: no data given: add --data with a named set (mnist, digits) or a folder.")
+    name = given.pop("recipe", "fast")
+    task = given.pop("task", "classify")
+    net = given.pop("net", None) or DEFAULT_NETS.get(task, "resnet20")
+    data = str(given.pop("data"))
+    return Settings(task, data, net, recipe_from(name, changes), recipe_name=name, **given)
+
+
+def resumed(folder: Path, given: dict[str, Any], changes: dict[str, Any]) -> Settings:
+    """The settings saved in `folder`, with more or fewer epochs if asked.
+
+    Raises:
+        BadRun: something else was given that differs from what the run was started with.
+    """
+    try:
+        saved = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        recipe = recipes.from_json(saved["recipe"])
+        before = {key: saved[key] for key in ("task", "data", "net", "seed", "size", "weights")}
+        settings = Settings(recipe=recipe, recipe_name=saved["recipe_name"], **before)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadRun(
+            f"{folder / 'settings.json'}: cannot be read, so the run cannot be resumed: {error}"
+        ) from error
+    asked = {key: value for key, value in given.items() if value is not None}
+    if not isinstance(asked.get("net", ""), str):
+        asked["net"] = f"<{type(asked['net']).__name__}>"
+    if "data" in asked:
+        asked["data"] = str(asked["data"])
+    wanted = recipe_from(saved["recipe_name"], changes)
+    now = {"recipe": settings.recipe_name, **before} | {k: getattr(recipe, k) for k in changes}
+    asked |= {key: getattr(wanted, key) for key in changes}
+    for key, value in asked.items():
+        if key != "epochs" and value != now[key]:
+            raise BadRun(
+                f"{folder.parent}: cannot resume with {key} {value}: the run was started with {now[key]}. "
+                f"Leave {key} as it was, or train a new run without --resume."
+            )
+    if not isinstance(given.get("net") or "", str):
+        settings = replace(settings, net=given["net"])
+    return (
+        replace(settings, recipe=replace(recipe, epochs=wanted.epochs)) if "epochs" in changes else settings
+    )

@@ -1,0 +1,120 @@
+"""The contract between an application and everything else: a frozen dataclass of plain functions.
+
+The training loop, the run folder, the command line and the report know an application only through the
+fields below. How the eight applications fill them:
+
+| task     | target fields (one batch)                | the network is fed        | metric needs       |
+|----------|------------------------------------------|---------------------------|--------------------|
+| classify | label (B,)                               | images                    | sums               |
+| retrieve | label (B,)                               | images                    | every embedding    |
+| detect   | boxes, labels: lists of (N, 4), (N,)     | images, boxes in training | every prediction   |
+| segment  | mask (B, H, W)                           | images                    | sums               |
+| pose     | keypoints (B, K, 3)                      | images                    | sums               |
+| play     | label (B,) = the planner's action        | images (4 stacked frames) | sums               |
+| caption  | tokens (B, captions, T)                  | images, words in training | every sentence     |
+| stylize  | none: it optimises a picture, not a net  |                           |                    |
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:  # torch and Pillow only name types here: reading the table of tasks stays instant
+    from PIL import Image
+    from torch import Tensor, nn
+
+Target = dict[str, Any]
+"""One batch's truth: the field's own names (`label`, `boxes`, ...) to tensors, or lists where ragged."""
+
+Facts = dict[str, Any]
+"""What the data says about itself, plain JSON: `classes`, and a skeleton or vocabulary where there is one."""
+
+
+class Metric(Protocol):
+    """Collects one evaluation. Per-image sums or kept predictions, so batches of any size agree."""
+
+    def update(self, output: Any, target: Target) -> None:
+        """Take in one batch: what the network returned and the truth."""
+        ...
+
+    def merge(self, other: Any) -> None:
+        """Take in what another process collected on its share of the images."""
+        ...
+
+    def compute(self) -> dict[str, Any]:
+        """Plain JSON figures under the field's names; the task's headline figure among them."""
+        ...
+
+
+class Prediction(Protocol):
+    """What the network says of one picture: a frozen dataclass, in pixels of the original picture."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        ...
+
+    def draw(self, image: "Image.Image | None" = None) -> "Image.Image":
+        """The picture with the answer on it; `image` where the prediction did not keep its own."""
+        ...
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure of a report: a title, a sentence on how to read it, PNG bytes."""
+
+    title: str
+    caption: str
+    png: bytes
+
+
+def _images_alone(network: "nn.Module", images: "Tensor", target: Target | None) -> Any:
+    return network(images)
+
+
+def _stays(target: Target, warp: Any) -> Target:
+    return target
+
+
+@dataclass(frozen=True)
+class Task:
+    """An application. Only functions and plain values: no state, nothing to inherit."""
+
+    name: str
+    """As on the command line: `classify`."""
+
+    figure: str
+    """The headline figure that `metric` computes, higher is better: `accuracy`, `map`, `miou`."""
+
+    fit: Literal["crop", "pad"]
+    """How a picture of another shape meets the network's: scaled and cropped, or scaled and padded."""
+
+    facts: Callable[[Any], Facts]
+    """(data.Source) -> what the data says about itself, kept in `model.json` for as long as the model."""
+
+    targets: Callable[[Target, Any], Target]
+    """(a split's raw targets, data.Fit of every picture) -> stored targets, in pixels of the store."""
+
+    build: Callable[["nn.Module", Facts], "nn.Module"]
+    """(backbone, facts) -> the network: the backbone with this application's head on its stages."""
+
+    loss: Callable[[Any, Target, float], dict[str, "Tensor"]]
+    """(output, target, label smoothing) -> named terms, each a scalar; the loop minimises their sum."""
+
+    metric: Callable[[Facts], Metric]
+    """facts -> an empty metric."""
+
+    decode: Callable[[Any, Facts], list[dict[str, Any]]]
+    """(output of a batch, facts) -> one plain dict per picture. Every threshold lives here."""
+
+    prediction: Callable[..., Prediction]
+    """(decoded dict, file=, image=, fit=) -> the Prediction, back in pixels of the original picture."""
+
+    pictures: Callable[..., list[Picture]]
+    """(figures of an evaluation, facts, outputs and images shown) -> pictures for the report."""
+
+    forward: Callable[["nn.Module", "Tensor", Target | None], Any] = _images_alone
+    """(network, images, target or None) -> output of the same kind with and without the target. Captioning
+    is fed the true words and a two-stage detector the true boxes to sample from; most need only images."""
+
+    move: Callable[[Target, Any], Target] = _stays
+    """(target, data.Warp) -> the target after the augmentation that moved the pixels."""

@@ -1,0 +1,23 @@
+"""Classification: one label for a whole picture."""
+
+from striate.task import Task
+from striate.tasks.classify.data import facts, targets
+from striate.tasks.classify.head import build
+from striate.tasks.classify.loss import loss
+from striate.tasks.classify.metric import ClassifyMetric
+from striate.tasks.classify.pictures import pictures
+from striate.tasks.classify.predict import decode, prediction
+
+TASK = Task(
+    name="classify",
+    figure="accuracy",
+    fit="crop",
+    facts=facts,
+    targets=targets,
+    build=build,
+    loss=loss,
+    metric=ClassifyMetric,
+    decode=decode,
+    prediction=prediction,
+    pictures=pictures,
+)

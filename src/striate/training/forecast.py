@@ -1,0 +1,81 @@
+"""What a training will take, before it starts: a few steps are timed on a copy of the network."""
+
+import copy
+import time
+from dataclasses import dataclass
+
+from torch import nn
+
+from striate.data.loader import Loader
+from striate.memory import peak_memory
+from striate.task import Task
+from striate.training.loop import Training
+from striate.training.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Expected wall time and memory of a training."""
+
+    seconds: float
+    bytes: int
+    """The pictures, the network, its gradients, the optimizer's memory and the activations of a step."""
+
+    def __str__(self) -> str:
+        return f"about {duration(self.seconds)} and {self.bytes / 1e9:.1f} GB"
+
+
+def forecast(network: nn.Module, task: Task, loader: Loader, recipe: Recipe, store_bytes: int) -> Forecast:
+    """Time three steps (after one to warm up) and count the bytes of one.
+
+    The network itself is not touched and no random number of the training is used up.
+    """
+    trial = Training(copy.deepcopy(network), task, loader, recipe, evaluate=dict, row_seconds=1e9)
+    order = loader.order(0)
+    times = []
+    for number in range(4):
+        began = time.perf_counter()
+        images, target = loader.batch(order, 0, number % loader.per_epoch)
+        trial.gradients(images, target)
+        trial.optimizer.step()
+        trial.optimizer.zero_grad(set_to_none=True)
+        times.append(time.perf_counter() - began)
+        if sum(times) > 5:
+            break
+    step = min(times[1:] or times)
+    piece = -(-len(images) // recipe.accumulate)
+    memory = peak_memory(network, tuple(images.shape[1:]), piece) + store_bytes
+    return Forecast(step * trial.steps, memory)
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h`."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def trial_run(
+    network: nn.Module, task: Task, loader: Loader, recipe: Recipe, steps: int = 200
+) -> tuple[float, float, int]:
+    """Learn one batch by heart: (first loss, last loss, steps taken). Stops at a hundredth of the first.
+
+    No augmentation, no label smoothing, no weight decay: what is left is whether gradients reach the weights.
+    """
+    from dataclasses import replace
+
+    calm = replace(recipe, label_smoothing=0.0, weight_decay=0.0, warmup=0.0, schedule="constant", ema=0.0)
+    still = replace(loader, size=min(loader.size, 32), shift=0, flip=False)
+    trial = Training(copy.deepcopy(network), task, still, calm, evaluate=dict)
+    images, target = still.batch(still.order(0), 0, 0)
+    trial.model.train()
+    first = last = 0.0
+    for step in range(1, steps + 1):
+        last = float(trial.gradients(images, target))
+        first = first or last
+        if last <= first / 100:
+            return first, last, step
+        nn.utils.clip_grad_norm_(trial.network.parameters(), 1.0)
+        trial.optimizer.step()
+        trial.optimizer.zero_grad(set_to_none=True)
+    return first, last, steps

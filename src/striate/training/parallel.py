@@ -1,0 +1,61 @@
+"""Several processes that train one network: PyTorch's own launcher and process group, nothing else."""
+
+import os
+import subprocess
+import sys
+
+import torch
+from torch import distributed
+
+from striate.errors import BadSetting
+
+
+def ranks() -> tuple[int, int]:
+    """(this process's rank, number of processes): (0, 1) unless a launcher such as torchrun started us."""
+    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+
+
+def join() -> torch.device:
+    """Enter the process group when a launcher started us; returns the device to train on.
+
+    Every process takes its own GPU where there are enough of them, and the CPU otherwise.
+    """
+    _, world = ranks()
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    if torch.cuda.is_available():
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    else:
+        device = torch.device("cpu")
+        if world > 1:
+            local_world = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // local_world))
+    if world > 1 and not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return device
+
+
+def leave() -> None:
+    """Leave the process group, if there is one."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def agree(answer: bool) -> bool:
+    """True when any process says so; every process must ask."""
+    if not distributed.is_initialized():
+        return answer
+    votes = torch.tensor(int(answer), device="cuda" if distributed.get_backend() == "nccl" else "cpu")
+    distributed.all_reduce(votes, distributed.ReduceOp.MAX)
+    return bool(votes)
+
+
+def launch(devices: int, arguments: list[str]) -> int:
+    """Run `python -m striate ARGUMENTS` in `devices` processes on this machine; returns the exit code."""
+    gpus = torch.cuda.device_count()
+    if gpus and devices > gpus:
+        raise BadSetting(f"--devices {devices}: this machine has {gpus} GPU{'s' if gpus > 1 else ''}.")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python"]
+    command += [f"--nproc-per-node={devices}", sys.executable, "-m", "striate", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // devices))}
+    return subprocess.run(command, env=environment).returncode

@@ -1,0 +1,151 @@
+"""How to train, as one flat frozen dataclass: flags and `--set key=value` are derived from it."""
+
+from dataclasses import asdict, dataclass, fields, replace
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from striate.errors import BadSetting, one_of
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every knob of a training. A field that may be None is decided from the data when it is left so."""
+
+    epochs: int = 10
+    """Passes over the training pictures."""
+    batch: int = 128
+    """Pictures per optimizer step, over all processes."""
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    lr: float = 3e-3
+    """Peak learning rate."""
+    momentum: float = 0.9
+    """Of sgd; adamw's betas stay 0.9 and 0.999."""
+    nesterov: bool = True
+    weight_decay: float = 0.02
+    """Not applied to norms and biases. Coupled for sgd (He 2015), decoupled for adamw (Loshchilov 2017)."""
+    schedule: Literal["cosine", "linear", "step", "constant"] = "cosine"
+    """After the warm-up: down to zero along a cosine or a line, ÷10 at each milestone, or flat."""
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    """Of the step schedule, as shares of the training."""
+    warmup: float = 0.1
+    """Share of the training over which the rate climbs from zero to its peak."""
+    head_lr: float = 1.0
+    """Factor on the head's learning rate: above 1 when the backbone is already trained."""
+    label_smoothing: float = 0.0
+    ema: float = 0.0
+    """Decay of the averaged weights that are evaluated and kept (Polyak); 0 keeps the weights themselves."""
+    clip: float = 0.0
+    """Largest norm of the gradient; 0 leaves it alone."""
+    accumulate: int = 1
+    """Pieces in which a batch is computed, for networks too large for one."""
+    patience: int = 0
+    """Stop after so many epochs without a better validation figure, and keep the best; 0 never stops."""
+    flip: bool | None = None
+    """Mirror half the training pictures. None: for colour pictures only (a mirrored 2 is not a 2)."""
+    shift: int | None = None
+    """Move training pictures by up to so many pixels. None: an eighth of the size, grey pictures a 14th."""
+    tta: bool = False
+    """At test time average the answers for a picture and its mirror image."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: bfloat16 products on a GPU that has them, float32 elsewhere."""
+    channels_last: bool = True
+    """Keep the channels of a pixel together in memory, which convolutions on most machines like best."""
+
+    def __post_init__(self) -> None:
+        positive = {"epochs": self.epochs, "batch": self.batch, "accumulate": self.accumulate, "lr": self.lr}
+        for key, value in positive.items():
+            if not value > 0:
+                raise BadSetting(f"{key} is {value}: it must be above 0.")
+        for key in ("momentum", "warmup", "label_smoothing", "ema"):
+            if not 0 <= getattr(self, key) < 1:
+                raise BadSetting(f"{key} is {getattr(self, key)}: it must be at least 0 and below 1.")
+        for key in ("weight_decay", "clip", "patience", "head_lr"):
+            if getattr(self, key) < 0:
+                raise BadSetting(f"{key} is {getattr(self, key)}: it must not be negative.")
+        for key, choices in _CHOICES.items():
+            one_of(key, getattr(self, key), choices)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; `from_json` reads it back."""
+        return asdict(self) | {"milestones": list(self.milestones)}
+
+
+_TYPES = get_type_hints(Recipe)
+_CHOICES = {key: get_args(kind) for key, kind in _TYPES.items() if get_origin(kind) is Literal}
+
+RECIPES: dict[str, Recipe] = {
+    # Sound for any network of the zoo, with or without normalisation, in few epochs.
+    "fast": Recipe(),
+    # He et al. 2015, section 4.2: what the papers of the 2010s did.
+    "classic": Recipe(
+        epochs=160, optimizer="sgd", lr=0.1, nesterov=False, weight_decay=1e-4, schedule="step", warmup=0.01
+    ),
+    # From weights learned elsewhere: small steps, the new head's ten times larger.
+    "finetune": Recipe(
+        epochs=15, batch=32, lr=1e-4, head_lr=10.0, weight_decay=0.01, label_smoothing=0.1, ema=0.99
+    ),
+}
+
+
+def recipe_from(name: str, changes: dict[str, Any]) -> Recipe:
+    """The recipe called `name` with some fields changed; values may be text as typed.
+
+    Raises:
+        BadSetting: an unknown recipe or field (the nearest is named), or a value of the wrong type.
+    """
+    recipe = RECIPES[one_of("recipe", name, RECIPES)]
+    typed = {key: _typed(one_of("setting", key, _TYPES), value) for key, value in changes.items()}
+    return replace(recipe, **typed)
+
+
+def from_json(settings: dict[str, Any]) -> Recipe:
+    """The recipe that `Recipe.to_json` wrote; fields it does not know are refused by name."""
+    return recipe_from("fast", settings)
+
+
+def assignments(pairs: list[str]) -> dict[str, str]:
+    """`["lr=0.1", "flip=no"]` as a dictionary; a pair without `=` is refused."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise BadSetting(f"--set {pair}: write key=value, for instance --set lr=0.01.")
+    return {key.strip(): value.strip() for key, value in (pair.split("=", 1) for pair in pairs)}
+
+
+def _typed(key: str, value: Any) -> Any:
+    """`value` as the type of the field `key`."""
+    kind = _TYPES[key]
+    options = [option for option in get_args(kind) if option is not NoneType] or [kind]
+    if get_origin(kind) is Literal:
+        return one_of(key, str(value), options)
+    if value is None or str(value).lower() in ("none", "auto"):
+        if NoneType in get_args(kind):
+            return None
+        raise BadSetting(f"{key} needs a value; its default is {getattr(Recipe(), key)!r}.")
+    if get_origin(kind) is tuple:
+        return tuple(
+            _number(key, part, float) for part in (value.split() if isinstance(value, str) else value)
+        )
+    return _truth(key, value) if options[0] is bool else _number(key, value, options[0])
+
+
+def _truth(key: str, value: Any) -> bool:
+    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False}
+    answer = (words | {"0": False}).get(str(value).lower())
+    if answer is None:
+        raise BadSetting(f"{key}={value}: write yes or no.")
+    return answer
+
+
+def _number(key: str, value: Any, kind: type) -> Any:
+    try:
+        number = float(value)
+        if kind is int and number != int(number):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise BadSetting(f"{key}={value}: a{' whole' if kind is int else ''} number is needed.") from None
+    return kind(number)
+
+
+def field_names() -> list[str]:
+    """What `--set` takes."""
+    return [field.name for field in fields(Recipe)]

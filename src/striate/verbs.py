@@ -1,0 +1,155 @@
+"""The verb `train`: from the name of a data set to a run folder.
+
+Everything is found by name along the way of the data: source, stores, network, loop, run folder, report.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from striate import experiment, settings
+from striate.data import open_data
+from striate.errors import BadRun, BadSetting
+from striate.run import Run, load
+from striate.settings import Settings
+from striate.training import parallel
+from striate.training.progress import console
+
+
+def train(
+    task: str | None = None,
+    data: str | Path | None = None,
+    net: str | nn.Module | None = None,
+    *,
+    recipe: str | None = None,
+    epochs: int | None = None,
+    batch: int | None = None,
+    lr: float | None = None,
+    size: int | None = None,
+    weights: str | Path | None = None,
+    seed: int | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    devices: int = 1,
+    changes: dict[str, Any] | None = None,
+    download: bool = False,
+    tensorboard: bool = False,
+    progress: bool = True,
+    checkpoint_seconds: float = 30.0,
+) -> Run:
+    """Train a network on a data set and return the run.
+
+    Args:
+        task: an application, `classify` unless said otherwise.
+        data: a named set (`mnist`) or a path in any format that `striate data` recognises.
+        net: a zoo name, a design, a path to a JSON design, or a module.
+        recipe: `fast`, `classic` or `finetune`; `epochs`, `batch`, `lr` and `changes` alter single fields.
+        size: height and width of the pictures that the network is fed; decided from the data without it.
+        weights: a file of weights to start from.
+        seed: of the weights, the order, the augmentation and any split that has to be made; 0 by default.
+        out: the run folder; `runs/<task>-<data>-<net>` by default.
+        resume: go on with the run in `out` (or the default folder), or start anew where there is none.
+        devices: processes to train in, on GPUs where there are any.
+        download: fetch a named set that is not on this machine.
+
+    Raises:
+        StriateError: one line about what is wrong with the input and how to mend it.
+        experiment.Interrupted: stopped by Ctrl-C; the run can be resumed.
+    """
+    given = {"task": task, "data": data, "net": net, "recipe": recipe, "seed": seed, "size": size}
+    given["weights"] = str(weights) if weights is not None else None
+    changed = {"epochs": epochs, "batch": batch, "lr": lr} | (changes or {})
+    changed = {key: value for key, value in changed.items() if value is not None}
+    folder, todo = _where(given, changed, out, resume)
+    if devices > 1 and parallel.ranks()[1] == 1:
+        return _in_processes(devices, folder, todo, resume, tensorboard)
+    say = console().print if progress and parallel.ranks()[0] == 0 else experiment.silent
+    device = parallel.join()
+    try:
+        ready = experiment.set_up(todo, device, say, download)
+        experiment.run(ready, folder, resume, tensorboard, say, checkpoint_seconds)
+        return load(folder, network=None if isinstance(todo.net, str) else ready.backbone)
+    finally:
+        parallel.leave()
+
+
+def _where(given: dict, changed: dict, out: str | Path | None, resume: bool) -> tuple[Path, Settings]:
+    """The run folder, and what to do in it."""
+    if out is None:
+        fresh = settings.new(given, changed)
+        folder = _default_folder(fresh, resume)
+    else:
+        folder = Path(out)
+    if resume and (folder / "checkpoint" / "settings.json").is_file():
+        return folder, settings.resumed(folder / "checkpoint", given, changed)
+    if not resume and parallel.ranks()[1] == 1 and folder.is_dir() and any(folder.iterdir()):
+        raise BadRun(f"{folder}: is not empty: choose another --out, or go on with it by --resume.")
+    return folder, settings.new(given, changed)
+
+
+def _default_folder(todo: Settings, resume: bool) -> Path:
+    """`runs/classify-mnist-lenet5`, with a number behind it where a fresh run finds it taken."""
+    net = todo.net if isinstance(todo.net, str) else type(todo.net).__name__
+    named = (
+        net
+        if net.replace("-", "").replace("_", "").isalnum()
+        else Path(net).stem
+        if _is_file(net)
+        else "design"
+    )
+    base = Path("runs") / f"{todo.task}-{Path(todo.data).stem or 'data'}-{named}".lower()
+    taken = [
+        base,
+        *sorted(base.parent.glob(f"{base.name}-[0-9]*"), key=lambda p: int(p.name.rsplit("-", 1)[1])),
+    ]
+    taken = [folder for folder in taken if folder.exists()]
+    if not taken or resume:
+        return taken[-1] if taken else base
+    return base.with_name(f"{base.name}-{len(taken) + 1}")
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith(".json") and Path(name).is_file()
+
+
+def _in_processes(devices: int, folder: Path, todo: Settings, resume: bool, tensorboard: bool) -> Run:
+    """Hand the training to `devices` processes of the command line and open what they made."""
+    if not isinstance(todo.net, str):
+        raise BadSetting(
+            "devices: several processes need the network by name, as a design or as a JSON file."
+        )
+    if todo.recipe.batch % devices:
+        raise BadSetting(f"batch {todo.recipe.batch} does not part evenly over {devices} processes.")
+    open_data(todo.data, seed=todo.seed)  # what is wrong with the data is said once, not by every process
+    arguments = ["train", todo.task, "--data", todo.data, "--net", todo.net, "--recipe", todo.recipe_name]
+    arguments += ["--seed", str(todo.seed), "--out", str(folder)]
+    arguments += ["--size", str(todo.size)] if todo.size else []
+    arguments += ["--weights", todo.weights] if todo.weights else []
+    arguments += ["--resume"] if resume else []
+    arguments += ["--tensorboard"] if tensorboard else []
+    usual = settings.recipe_from(todo.recipe_name, {}).to_json()
+    for key, value in todo.recipe.to_json().items():
+        if value != usual[key]:
+            text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+            arguments += ["--set", f"{key}={text}"]
+    code = parallel.launch(devices, arguments)
+    if code:
+        raise BadRun(f"{folder}: the training in {devices} processes ended with exit code {code}; see above.")
+    return load(folder)
+
+
+def dry_run(
+    task: str | None, data: str | Path, net: str | nn.Module | None, *, download: bool = False, **given: Any
+) -> str:
+    """Show that one batch can be learned by heart, and write nothing: returns a line that says so.
+
+    Takes the `recipe`, `size`, `seed`, `weights` and `changes` of `train`.
+
+    Raises:
+        BadSetting: the loss did not fall to a tenth.
+    """
+    changes = given.pop("changes", {})
+    todo = settings.new({"task": task, "data": data, "net": net, **given}, changes)
+    ready = experiment.set_up(todo, parallel.join(), console().print, download)
+    return experiment.learn_one_batch(ready)

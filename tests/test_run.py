@@ -1,0 +1,144 @@
+"""A run folder is the whole model: it opens elsewhere, answers the same, and is refused when damaged."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import striate as st
+from striate.errors import BadData, BadRun, BadSetting
+
+NET = "conv3-16 pad1, batchnorm, relu, pool2, softmax10"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> st.Run:
+    folder = tmp_path_factory.mktemp("run") / "digits"
+    return st.train("classify", data="digits", net=NET, epochs=6, batch=64, out=folder, progress=False)
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    from sklearn.datasets import load_digits
+
+    path = tmp_path / "three.png"
+    Image.fromarray((load_digits().images[3] * 15).astype(np.uint8)).save(path)
+    return path
+
+
+def test_the_folder_holds_what_it_promises(run: st.Run) -> None:
+    names = {p.name for p in run.path.iterdir()}
+    assert {
+        "model.safetensors",
+        "model.json",
+        "metrics.jsonl",
+        "report.html",
+        "report",
+        "checkpoint",
+    } <= names
+    info = json.loads((run.path / "model.json").read_text())
+    assert info["facts"]["classes"] == list("0123456789")
+    assert info["figures"]["accuracy"] > 0.9 and info["figures"]["split"] == "val"
+    assert info["seed"] == 0 and info["recipe"]["epochs"] == 6
+    assert set(info["versions"]) == {"striate", "torch", "python"}
+    assert len((run.path / "metrics.jsonl").read_text().splitlines()) == 6
+
+
+def test_it_opens_elsewhere_and_answers_the_same(run: st.Run, tmp_path: Path, three: Path) -> None:
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("model.safetensors", "model.json"):
+        shutil.copy(run.path / name, moved)
+    again = st.load(moved)
+    assert again.evaluate("digits")["accuracy"] == run.figures["accuracy"]
+    assert again.predict(three)[0] == run.predict(str(three))[0]
+
+
+def test_predict_takes_what_people_have(run: st.Run, three: Path) -> None:
+    folder = three.parent
+    for given in (three, str(three), folder, str(folder / "*.png"), Image.open(three), [three]):
+        answers = run.predict(given)
+        assert len(answers) == 1 and answers[0].label == "3"
+    answer = answers[0]
+    assert 0.5 < answer.confidence <= 1 and len(answer.top) == 5
+    assert json.loads(json.dumps(answer.to_dict()))["label"] == "3"
+    drawn = answer.draw()
+    assert drawn.width > 200 and drawn.mode == "RGB"
+
+
+def test_damaged_pictures_are_left_out_and_named(run: st.Run, three: Path) -> None:
+    (three.parent / "broken.png").write_bytes(three.read_bytes()[:40])
+    answers = run.predict(three.parent)
+    assert [Path(a.file).name for a in answers] == ["three.png"]
+    assert len(run.left_out) == 1 and "broken.png" in run.left_out[0]
+    with pytest.raises(BadData, match=r"broken\.png"):
+        run.predict(three.parent / "broken.png")
+    with pytest.raises(BadData, match="no such file or folder"):
+        run.predict("nowhere.png")
+
+
+def test_other_classes_are_refused(run: st.Run, tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for i in range(2):
+            Image.new("L", (8, 8), 40 * i).save(tmp_path / "train" / name / f"{i}.png")
+    with pytest.raises(BadData, match="its classes cat, dog are not the model's 0, 1, 2"):
+        run.evaluate(tmp_path)
+    with pytest.raises(BadSetting, match="split 'tset' is not known"):
+        run.evaluate("digits", split="tset")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda f: (f / "model.json").unlink(), "not a run folder"),
+        (lambda f: (f / "model.json").write_text("{"), "not readable as JSON"),
+        (lambda f: (f / "model.json").write_text('{"format": 99}'), "not of format 1"),
+        (lambda f: (f / "model.json").write_text('{"format": 1}'), "field 'task' is missing"),
+        (
+            lambda f: (f / "model.safetensors").write_bytes(b"\x80\x04cos\nsystem\n"),
+            "not a whole safetensors",
+        ),
+        (lambda f: (f / "model.safetensors").unlink(), "not a whole safetensors"),
+    ],
+)
+def test_a_damaged_folder_is_refused_in_one_line(run: st.Run, tmp_path: Path, spoil, says: str) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(run.path, folder)
+    spoil(folder)
+    with pytest.raises(BadRun) as error:
+        st.load(folder)
+    assert says in str(error.value) and "\n" not in str(error.value)
+
+
+def test_weights_of_another_network_are_refused(run: st.Run, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(run.path, folder)
+    info = json.loads((folder / "model.json").read_text())
+    text = json.dumps(info).replace('"filters": 16', '"filters": 17')
+    (folder / "model.json").write_text(text)
+    with pytest.raises(BadRun, match="weights are not of the network"):
+        st.load(folder)
+
+
+def test_a_module_of_ones_own_trains_and_needs_itself_to_open(tmp_path: Path) -> None:
+    def own() -> nn.Module:
+        torch.manual_seed(1)
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+    folder = tmp_path / "own"
+    run = st.train("classify", data="digits", net=own(), epochs=2, out=folder, progress=False)
+    assert run.figures["accuracy"] > 0.5
+    with pytest.raises(BadRun, match="network="):
+        st.load(folder)
+    assert st.load(folder, network=own()).evaluate()["accuracy"] == run.figures["accuracy"]
+
+
+def test_a_folder_in_use_is_not_overwritten(run: st.Run) -> None:
+    with pytest.raises(BadRun, match="is not empty"):
+        st.train("classify", data="digits", net=NET, out=run.path, progress=False)

@@ -1,0 +1,80 @@
+"""Optimizers, schedules and averages against their definitions."""
+
+import pytest
+import torch
+from torch import nn
+
+from striate.training.optim import AveragedWeights, make_optimizer, rate, restore_state, state_tensors
+from striate.training.recipes import Recipe, recipe_from
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(1, 2, 3)
+        self.norm = nn.BatchNorm2d(2)
+        self.head = nn.Linear(2, 3)
+
+    def forward(self, x):
+        return self.head(self.norm(self.body(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "step", "constant"])
+def test_the_rate_climbs_to_its_peak_and_never_above(schedule: str) -> None:
+    recipe = recipe_from("fast", {"schedule": schedule, "warmup": 0.2})
+    rates = [rate(recipe, step, 100) for step in range(100)]
+    assert rates[0] < 0.1
+    assert max(rates) == pytest.approx(1.0, abs=0.02)
+    assert rates[20] == pytest.approx(1.0, abs=0.02)
+    if schedule in ("cosine", "linear"):
+        assert rates[-1] < 0.02 and rates[60] == pytest.approx(0.5, abs=0.01)
+    if schedule == "step":
+        assert rates[49] == 1.0 and rates[50] == pytest.approx(0.1) and rates[80] == pytest.approx(0.01)
+
+
+def test_decay_spares_vectors_and_the_head_learns_faster() -> None:
+    network = Small()
+    optimizer = make_optimizer(network, Recipe(lr=0.1, head_lr=10.0, weight_decay=0.5))
+    found = {id(p): (g["peak"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
+    assert found[id(network.body.weight)] == (0.1, 0.5)
+    assert found[id(network.body.bias)] == (0.1, 0.0)
+    assert found[id(network.norm.weight)] == (0.1, 0.0)
+    assert found[id(network.head.weight)] == (1.0, 0.5)
+    assert len(found) == 6
+
+
+def one_step(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    torch.manual_seed(7)
+    network(torch.randn(4, 1, 5, 5)).square().sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_restored_optimizer_takes_the_same_step(name: str) -> None:
+    torch.manual_seed(0)
+    network = Small().to(memory_format=torch.channels_last)
+    recipe = Recipe(optimizer=name, lr=0.01)
+    optimizer = make_optimizer(network, recipe)
+    one_step(network, optimizer)
+    twin = Small().to(memory_format=torch.channels_last)
+    twin.load_state_dict(network.state_dict())
+    other = make_optimizer(twin, recipe)
+    restore_state(other, {k: v.clone().contiguous() for k, v in state_tensors(optimizer).items()})
+    one_step(network, optimizer)
+    one_step(twin, other)
+    for a, b in zip(network.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_average_follows_its_definition_and_swaps_back() -> None:
+    network = nn.Linear(2, 1, bias=False)
+    nn.init.zeros_(network.weight)
+    average = AveragedWeights(network, 0.5)
+    with torch.no_grad():
+        network.weight.fill_(1.0)
+    average.update(step=100)  # decay is min(0.5, 101/110)
+    average.swap()
+    assert torch.allclose(network.weight, torch.tensor(0.5))
+    average.swap()
+    assert torch.allclose(network.weight, torch.tensor(1.0))
