@@ -43,7 +43,7 @@ def vgg() -> nn.Module:
         convs = nn.Conv2d(depth, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
         stages += [convs[0], nn.ReLU(), convs[1], nn.ReLU(), nn.MaxPool2d(2)]
     return nn.Sequential(
-        *stages, nn.Flatten(), nn.Linear(8192, 512), nn.ReLU(), nn.Dropout(), nn.Linear(512, 10)
+        *stages, nn.Flatten(), nn.Linear(8192, 256), nn.ReLU(), nn.Dropout(), nn.Linear(256, 10)
     )
 
 
@@ -55,7 +55,7 @@ def residual() -> nn.Module:
     )  # fmt: skip
 
 
-CASES = {"convnetjs": (convnetjs, 32, 1536), "vgg": (vgg, 64, 64), "residual": (residual, 32, 512)}
+CASES = {"convnetjs": (convnetjs, 32, 1024), "vgg": (vgg, 64, 48), "residual": (residual, 32, 256)}
 
 
 def _train(net: nn.Module, batch: int, side: int) -> None:

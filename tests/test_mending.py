@@ -5,9 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from striate.blackboard import trace_design
 from striate.design import parse
-from striate.tracing import BrokenNetwork, trace
+from striate.tracing import BrokenNetwork, trace, trace_design
 
 
 class LeNet(nn.Module):

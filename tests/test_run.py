@@ -96,7 +96,8 @@ def test_other_classes_are_refused(run: st.Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda f: (f / "model.json").unlink(), "not a run folder"),
+        (lambda f: (f / "model.json").unlink(), "this run is not finished: go on with"),
+        (lambda f: shutil.rmtree(f), "not a run folder"),
         (lambda f: (f / "model.json").write_text("{"), "not readable as JSON"),
         (lambda f: (f / "model.json").write_text('{"format": 99}'), "not of format 1"),
         (lambda f: (f / "model.json").write_text('{"format": 1}'), "field 'task' is missing"),

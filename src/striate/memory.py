@@ -11,7 +11,6 @@ they are larger; MALLOC_MMAP_THRESHOLD_=131072 in the environment makes it give 
 """
 
 import weakref
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,8 +19,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from striate.errors import BadSetting, DoesNotFit
-from striate.receptive import tensors
-from striate.watching import Draft, Watch, on_meta
+from striate.tracing.receptive import tensors
+from striate.tracing.watching import Watch, on_meta
 
 MOST = 1 << 24
 """The largest batch that is tried."""
@@ -62,53 +61,6 @@ def largest_batch(module: nn.Module, input: Sequence[int], gigabytes: float, tra
             (middle, at_middle, high, at_high) if at_middle <= limit else (low, at_low, middle, at_middle)
         )
     return low
-
-
-def kept_bytes(net: nn.Module, shape: Sequence[int], batch: int) -> Counter[tuple[str, int]]:
-    """Bytes kept for the backward pass, by the row that made them.
-
-    (row's name, how many rows of that name before) -> bytes. `net` is on the meta device. Weights and the batch itself are not counted.
-    """
-    fed = max(batch, 2)  # batch normalisation cannot train on one
-    keep = _Keep()
-    modes = [(part, part.training) for part in net.modules()]
-    for training in (True, False):
-        with torch.autograd.graph.saved_tensors_hooks(keep.pack, lambda x: x):
-            if keep.run(net.train(training), shape, fed, grad=True):
-                break
-        keep = _Keep()
-    for part, training in modes:
-        part.training = training
-    seen: Counter[str] = Counter()
-    kept: Counter[tuple[str, int]] = Counter()
-    for row in keep.rows:
-        kept[row.name, seen[row.name]] = keep.kept[id(row)] * batch // fed
-        seen[row.name] += 1
-    return kept
-
-
-class _Keep(Watch):
-    """Also knows which row made a storage, and so for which row autograd saves it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.kept: Counter[int] = Counter()
-        self.makers: dict[int, Draft | None] = {}
-
-    def _note(self, func: Any, name: str, args: tuple, kwargs: dict, out: Any, slide: Any) -> None:
-        super()._note(func, name, args, kwargs, out, slide)
-        old = {x.untyped_storage()._cdata for x in tensors((args, kwargs))}
-        for x in tensors(out):
-            storage = x.untyped_storage()._cdata
-            if storage not in old and x in self.sights:
-                self.makers[storage] = self.rows[-1] if self.rows else None
-
-    def pack(self, x: Tensor) -> Tensor:
-        """Called by autograd for every tensor it saves."""
-        maker = self.makers.pop(x.untyped_storage()._cdata, None)
-        if maker is not None:
-            self.kept[id(maker)] += x.untyped_storage().nbytes()
-        return x
 
 
 class _Storages(TorchDispatchMode):

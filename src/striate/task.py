@@ -53,7 +53,7 @@ class Prediction(Protocol):
         """Plain JSON types."""
         ...
 
-    def draw(self, image: "Image.Image | None" = None) -> "Image.Image":
+    def draw(self, image: Any = None) -> "Image.Image":
         """The picture with the answer on it; `image` where the prediction did not keep its own."""
         ...
 

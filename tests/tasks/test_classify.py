@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from striate import models
 from striate.data.source import ImageFile, Source, Split
 from striate.errors import BadData, BadSetting
 from striate.tasks import TASKS
@@ -102,6 +103,11 @@ def test_the_backbone_is_the_network_where_its_head_fits():
     backbone = Tiny(10)
     last = backbone.head[2]
     assert TASK.build(backbone, facts(10)) is backbone and backbone.head[2] is last
+
+
+def test_a_head_that_does_not_end_in_a_linear_layer_is_left_alone():
+    network = models.network("lenet5", classes=10, channels=1)
+    assert TASK.build(network, facts(10)).head.f6.out_features == 84
 
 
 def test_a_head_of_another_width_is_replaced_and_said_so(caplog: pytest.LogCaptureFixture):

@@ -22,7 +22,7 @@ def data(
     seed: int = typer.Option(0, help="Of a split that has to be made, and of which pictures are shown."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
 ) -> None:
-    """Say what is in a data set, show it, and find what is wrong with it."""
+    """Look at a data set: what is in it, what is wrong."""
     from striate.data import open_data
     from striate.data.doctor import examine, look
     from striate.data.mend import mend

@@ -17,7 +17,7 @@ def demo(
     seed: int = typer.Option(0, help="Decides every random number."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
 ) -> None:
-    """Train on 1,797 real scanned digits in seconds: no network, no download."""
+    """Learn 1,797 real digits in seconds, offline."""
     from striate import verbs
 
     folder = out or _fresh(Path("runs/demo"))

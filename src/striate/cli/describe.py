@@ -51,7 +51,7 @@ def describe(
 ) -> None:
     """Size a network: a row per layer with its output, parameters, cost, memory and receptive field.
 
-    [bold]striate describe "conv5-16 pad2, relu, pool2, softmax10" --input 3x32x32[/bold]
+    For example: striate describe "conv5-16 pad2, relu, pool2, softmax10" --input 3x32x32
     """
     if solve is not None:
         return _solve(solve, json)
@@ -114,8 +114,7 @@ def _trace(
     """The table, and the network as a module."""
     from torch import device, nn
 
-    from striate.blackboard import trace_design
-    from striate.tracing import trace
+    from striate.tracing import trace, trace_design
 
     if isinstance(found, nn.Module):
         return trace(found, shape, batch, floor is not False, label), found
@@ -155,7 +154,7 @@ def _solve(text: str, json: bool) -> None:
 
 
 def _columns(table: "Table") -> list[tuple[str, list[str], str, int]]:
-    """(heading, cells, total, when it goes): where it is narrow those with the highest last number go first."""
+    """(heading, cells, total, when it goes): where it is narrow, the highest last number goes first."""
     rows = table.rows
     redundant = all(row.name.rstrip("0123456789") == row.kind for row in rows)
     forward, kept = (sum(vars(row)[key] for row in rows) for key in ("forward_bytes", "backward_bytes"))

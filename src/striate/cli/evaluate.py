@@ -14,7 +14,10 @@ def evaluate(
     tta: bool = typer.Option(None, "--tta/--no-tta", help="Average each picture with its mirror image."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
 ) -> None:
-    """Measure a trained model: accuracy, top-5, per class, confusion, calibration error."""
+    """Measure a trained model on a data set.
+
+    Accuracy, top-5, each class, the confusions and the calibration error.
+    """
     from striate.run import load
 
     opened = load(run)

@@ -35,9 +35,11 @@ def train(
     ),
     json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
 ) -> None:
-    """Train a network on pictures; writes a run folder with the model and report.html.
+    """Train a network on pictures.
 
-    [bold]striate train classify --data mnist --net lenet5 --epochs 5[/bold]
+    Writes a run folder: the model, its figures, report.html and a checkpoint to resume from.
+
+    For example: striate train classify --data mnist --net lenet5 --epochs 5
     """
     from striate import verbs
     from striate.experiment import Interrupted

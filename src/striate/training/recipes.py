@@ -13,7 +13,7 @@ class Recipe:
 
     epochs: int = 10
     """Passes over the training pictures."""
-    batch: int = 128
+    batch: int = 64
     """Pictures per optimizer step, over all processes."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
     lr: float = 3e-3
@@ -78,7 +78,14 @@ RECIPES: dict[str, Recipe] = {
     "fast": Recipe(),
     # He et al. 2015, section 4.2: what the papers of the 2010s did.
     "classic": Recipe(
-        epochs=160, optimizer="sgd", lr=0.1, nesterov=False, weight_decay=1e-4, schedule="step", warmup=0.01
+        epochs=160,
+        batch=128,
+        optimizer="sgd",
+        lr=0.1,
+        nesterov=False,
+        weight_decay=1e-4,
+        schedule="step",
+        warmup=0.01,
     ),
     # From weights learned elsewhere: small steps, the new head's ten times larger.
     "finetune": Recipe(

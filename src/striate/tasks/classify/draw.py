@@ -3,6 +3,7 @@
 from PIL import Image, ImageDraw
 
 from striate import ink
+from striate.data.picture import Picture, open_picture
 
 EDGE, BOX, LONG, COLUMN, ROW = 32, 480, 960, 480, 62
 """Pixels: the margin, the picture's box, its longer side when it is wide or tall, the bars' column, a bar."""
@@ -11,7 +12,7 @@ HEAD = 86
 """Pixels of the headline above the bars."""
 
 
-def draw(image: Image.Image, file: str, label: str, top: tuple[tuple[str, float], ...]) -> Image.Image:
+def draw(image: Picture, file: str, label: str, top: tuple[tuple[str, float], ...]) -> Image.Image:
     """All of the picture, never cut, with the headline and the bars beside it, or below a wide one."""
     picture = flatten(image)
     wide, tall = picture.width > 1.6 * picture.height, picture.height > 1.6 * picture.width
@@ -34,10 +35,8 @@ def draw(image: Image.Image, file: str, label: str, top: tuple[tuple[str, float]
     return sheet
 
 
-def flatten(image: Image.Image) -> Image.Image:
+def flatten(image: Picture) -> Image.Image:
     """Any kind of picture as RGB, turned upright, what is transparent on white."""
-    from striate.data.picture import open_picture
-
     return open_picture(image).convert("RGB")
 
 

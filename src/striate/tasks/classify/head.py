@@ -26,11 +26,15 @@ def build(backbone: nn.Module, facts: Facts) -> nn.Module:
 
 
 def last_linear(backbone: nn.Module) -> tuple[str, nn.Linear | None]:
-    """Where the head's last linear layer is, and the layer; ("", None) for a head without one."""
+    """Where the linear layer that ends the head is, and the layer; ("", None) where something else ends it.
+
+    What ends a head is its last layer with weights or fixed tensors: LeNet-5's is the RBF layer, not the
+    fully connected one before it.
+    """
     head = getattr(backbone, "head", None)
     root, top = ("head", head) if isinstance(head, nn.Module) else ("", backbone)
     found: tuple[str, nn.Linear | None] = ("", None)
     for name, layer in top.named_modules(prefix=root):
-        if isinstance(layer, nn.Linear) and name:
-            found = name, layer
+        if name and [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]:
+            found = (name, layer) if isinstance(layer, nn.Linear) else ("", None)
     return found

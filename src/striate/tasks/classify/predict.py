@@ -6,6 +6,8 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from striate.data.picture import Picture
+from striate.data.prepare import Fit
 from striate.errors import BadData
 from striate.task import Facts
 from striate.tasks.classify.draw import draw
@@ -22,7 +24,8 @@ class Classification:
     """Probability of `label`, 0..1."""
     top: tuple[tuple[str, float], ...]
     """The five most probable classes and their probabilities, best first."""
-    image: Image.Image | None = field(default=None, repr=False, compare=False)
+    image: Picture | None = field(default=None, repr=False, compare=False)
+    """The picture, or the file to read it from when it is to be drawn."""
     size: tuple[int, int] | None = None
     """(width, height) of the original picture."""
 
@@ -31,7 +34,7 @@ class Classification:
         top = [{"class": name, "probability": share} for name, share in self.top]
         return {"file": self.file, "label": self.label, "confidence": self.confidence, "top": top}
 
-    def draw(self, image: Image.Image | None = None) -> Image.Image:
+    def draw(self, image: Picture | None = None) -> Image.Image:
         """The whole picture beside (or above, when it is wide) its five best classes as bars."""
         image = image if image is not None else self.image
         if image is None:
@@ -51,9 +54,11 @@ def decode(output: Tensor, facts: Facts) -> list[dict[str, Any]]:
 
 
 def prediction(
-    decoded: dict[str, Any], *, file: str = "", image: Image.Image | None = None, fit: Any = None
+    decoded: dict[str, Any], *, file: str = "", image: Picture | None = None, fit: Fit | None = None
 ) -> Classification:
-    """One decoded answer and the picture it is about. A label has no place, so `fit` changes nothing."""
+    """One decoded answer and the picture it is about. A label has no place: `fit` only tells its size."""
     top = tuple((name, share) for name, share in decoded["top"])
-    size = image.size if image is not None else None
+    size = (int(fit.original[0, 1]), int(fit.original[0, 0])) if fit is not None else None
+    if size is None and isinstance(image, Image.Image):
+        size = image.size
     return Classification(str(file), decoded["label"], decoded["confidence"], top, image, size)

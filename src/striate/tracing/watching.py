@@ -22,7 +22,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from striate import geometry
 from striate.errors import DoesNotFit
-from striate.receptive import Sight, at_first, see, tensors
+from striate.tracing import operators
+from striate.tracing.receptive import Sight, at_first, see, tensors
 
 KINDS: dict[type[nn.Module], str] = {
     nn.Conv1d: "conv", nn.Conv2d: "conv", nn.Conv3d: "conv", nn.ConvTranspose2d: "upconv",
@@ -41,9 +42,9 @@ _OPERATORS = {
 _JOINED = {"add": "added", "sub": "subtracted", "mul": "multiplied", "div": "divided", "cat": "joined"}
 _NO_ROW = {
     "view", "_unsafe_view", "unsqueeze", "squeeze", "clone", "alias", "detach", "_to_copy", "permute",
-    "transpose", "t", "slice", "select", "split", "split_with_sizes", "unbind", "expand", "copy_", "as_strided_",
-    "empty_like", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_empty", "new_full",
-    "_reshape_alias", "chunk", "fill_", "zero_", "lift_fresh",
+    "transpose", "t", "slice", "select", "split", "split_with_sizes", "unbind", "expand", "copy_",
+    "as_strided_", "empty_like", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones",
+    "new_empty", "new_full", "_reshape_alias", "chunk", "fill_", "zero_", "lift_fresh",
 }  # fmt: skip
 
 
@@ -89,9 +90,6 @@ class Draft:
     multiply_adds: int = 0
     bytes: int = 0
     sight: Sight | None = None
-    slide: geometry.Slide | None = None
-    shape: geometry.Pair | None = None
-    """The map that the slide moves over."""
     inside: set[int] = field(default_factory=set)
     """Storages that came in: what comes out in one of them takes no memory."""
 
@@ -191,7 +189,7 @@ class Watch(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         args, kwargs = tree_map_only(Tensor, _to_meta, (args, kwargs or {}))
         name = func._overloadpacket.__name__
-        slide = _slide(name, args)
+        slide = operators.slide(name, args)
         self._check(name, args, slide)
         try:
             out = func(*args, **kwargs)
@@ -222,11 +220,10 @@ class Watch(TorchDispatchMode):
             self.sights[x] = see(func, args, kwargs, x, seen, self.pixels)
         if row is None:
             return
-        row.multiply_adds += _multiply_adds(name, args, made)
+        row.multiply_adds += operators.multiply_adds(name, args, made)
         if slide is not None and not row.formula:
-            row.slide, row.shape = slide, tuple(args[0].shape[-2:])
-            row.formula = _formula(row.shape, slide, tuple(made[0].shape[-2:]))
-        row.dot = row.dot or _dot(name, args, row)
+            row.formula = operators.formula(args[0], slide, made[0])
+        row.dot = row.dot or operators.dot(name, args)
         if row is not self.open:
             self._note_output(row, made[:1])
             row.parameters += self._count(weights)
@@ -266,7 +263,7 @@ class Watch(TorchDispatchMode):
             if x.dim() == weight.dim() and x.shape[1] != weight.shape[1] * groups:
                 raise self._channels(weight.shape[1] * groups, x.shape)
         if slide is not None and args[0].dim() in (3, 4):
-            shape = tuple(args[0].shape[-2:])
+            shape = operators.map_size(args[0])
             if slide.map(shape, self.floor) is None:
                 self._refuse(shape, slide)
         if name in ("mm", "addmm"):
@@ -287,7 +284,7 @@ class Watch(TorchDispatchMode):
     def _features(self, expects: int, x: Tensor) -> Misfit:
         gets = x.shape[-1]
         sight = self.sights.get(x)
-        parts = _parts(gets, sight) if sight is not None else None
+        parts = operators.parts(gets, sight) if sight is not None else None
         product = f" = {geometry.times(parts)}" if parts else ""
         message = f"{self.layer('fc')}: expects {expects} features, gets {gets}{product}."
         return Misfit(message, "features", expects, gets)
@@ -349,65 +346,3 @@ def kind_of(module: nn.Module) -> str:
 def _to_meta(x: Tensor) -> Tensor:
     """Constants that a forward made elsewhere."""
     return x if x.device.type == "meta" else torch.empty_like(x, device="meta")
-
-
-def _slide(name: str, args: tuple) -> geometry.Slide | None:
-    """The window that a convolution or a pool moves over its map; None for everything else."""
-    if name == "convolution" and not args[6] and args[1].dim() == 4:
-        height, width = args[1].shape[2:]
-        return geometry.Slide((height, width), *(_two(args[i]) for i in (3, 4, 5)))
-    if name in ("max_pool2d_with_indices", "avg_pool2d"):
-        size = _two(args[1])
-        stride = _two(args[2]) if len(args) > 2 and args[2] else size
-        pad = _two(args[3]) if len(args) > 3 else (0, 0)
-        is_max = name.startswith("max")
-        dilation = _two(args[4]) if is_max and len(args) > 4 else (1, 1)
-        ceil = bool(args[5] if is_max else args[4]) if len(args) > (5 if is_max else 4) else False
-        return geometry.Slide(size, stride, pad, dilation, "window", ceil)
-    return None
-
-
-def _two(values: Any) -> geometry.Pair:
-    return geometry.pair(values if isinstance(values, int) or len(values) > 1 else values[0])
-
-
-def _multiply_adds(name: str, args: tuple, made: list[Tensor]) -> int:
-    """Products that are summed, in convolutions and matrix products; biases are not counted."""
-    if name == "convolution":
-        x, weight, transposed = args[0], args[1], args[6]
-        places = x if transposed else made[0]
-        return places.shape[0] * math.prod(places.shape[2:]) * weight.numel()
-    if name in ("mm", "addmm", "bmm", "baddbmm"):
-        return made[0].numel() * args[-2].shape[-1]
-    return 0
-
-
-def _dot(name: str, args: tuple, row: Draft) -> str:
-    """The length of one dot product in words: `5·5·3 = 75 + bias`."""
-    if name == "convolution" and not args[6]:
-        depth, *size = args[1].shape[1:]
-        words = "·".join(map(str, (*size, depth)))
-        return f"{words} = {math.prod(size) * depth}{' + bias' if args[2] is not None else ''}"
-    if name in ("mm", "addmm"):
-        return f"{args[-2].shape[-1]}{' + bias' if name == 'addmm' else ''}"
-    return ""
-
-
-def _formula(shape: geometry.Pair, slide: geometry.Slide, output: geometry.Pair) -> str:
-    """`(32 − 5 + 2·2)/1 + 1 = 32`, and where the result was rounded, `= 54.25 → 54`."""
-    sums = []
-    for axis in (0, 1):
-        text = geometry.formula(
-            shape[axis], *(v[axis] for v in (slide.size, slide.stride, slide.pad, slide.dilation))
-        )
-        sums.append(text if text.endswith(f" = {output[axis]}") else f"{text} → {output[axis]}")
-    return sums[0] if sums[0] == sums[1] else f"{sums[0]} by {sums[1]}"
-
-
-def _parts(gets: int, sight: Sight) -> tuple[int, int, int] | None:
-    """576 features as 16×6×6, where they are a flattened map."""
-    rows, columns = sight
-    area = rows.count * columns.count
-    if area == 1 or gets % area or rows.inner != columns.count:
-        return None
-    return gets // area, rows.count, columns.count

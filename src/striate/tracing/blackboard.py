@@ -12,8 +12,8 @@ from striate.design.modules import build
 from striate.design.text import write
 from striate.errors import DoesNotFit, StriateError
 from striate.geometry import times
-from striate.mending import LAYERS_BACK, MOST_FIXES, REACH, UNUSUAL, USUAL_SIZES, runs
-from striate.tracing import BrokenNetwork, Table, trace
+from striate.tracing.mending import LAYERS_BACK, MOST_FIXES, REACH, UNUSUAL, USUAL_SIZES, runs
+from striate.tracing.table import BrokenNetwork, Table, trace
 
 
 def trace_design(

@@ -13,9 +13,9 @@ from typing import Any
 from torch import nn
 
 from striate.errors import DoesNotFit
-from striate.memory import kept_bytes
-from striate.mending import judge, mend
-from striate.watching import Draft, Watch, on_meta
+from striate.tracing.kept import kept_bytes
+from striate.tracing.mending import judge, mend
+from striate.tracing.watching import Draft, Watch, on_meta
 
 
 @dataclass(frozen=True)

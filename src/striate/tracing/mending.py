@@ -4,7 +4,7 @@ The candidates are what a person would try: the numbers of the layer that failed
 channels, the numbers of the last layers before the failure. Smallest first, at most `MOST_FIXES`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from striate import geometry
-from striate.watching import Misfit, Watch
+from striate.tracing.watching import Misfit, Watch
 
 MOST_FIXES = 5
 MOST_TRIES = 160
@@ -81,7 +81,7 @@ def judge(net: nn.Module, shape: Sequence[int], floor: bool = True) -> str:
 
 
 @contextmanager
-def edited(changes: Sequence[Change]) -> Iterator[None]:
+def edited(changes: Sequence[Change]) -> Generator[None]:
     """The network with attributes changed and its weights in the sizes that follow; as before afterwards."""
     before = []
     for module, attribute, value in changes:
