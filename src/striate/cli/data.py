@@ -1,101 +1,133 @@
 """`striate data DATA`: the doctor."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from striate.cli.results import print_json
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from striate.data.doctor import Examination
+    from striate.data.findings import Finding
+
+MARKS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "cyan")}
 
 
 def data(
     data: str = typer.Argument(
         ..., help="A named set (mnist, digits, ...) or a path: folders, zip, CSV, ..."
     ),
-    quick: bool = typer.Option(False, "--quick", help="Leave out the doubts about labels."),
     fix: Path = typer.Option(None, metavar="OUT", help="Write a mended copy as class folders to OUT."),
-    mosaic: Path = typer.Option(None, help="Where the picture goes.", show_default="NAME-mosaic.png"),
+    mosaic: Path = typer.Option(
+        None, metavar="PNG", help="Where the mosaic goes.", show_default="runs/data/NAME.png"
+    ),
+    quick: bool = typer.Option(False, "--quick", help="Only what takes no time; no mosaic unless named."),
     download: bool = typer.Option(False, "--download", help="Fetch a named set that is not on this machine."),
-    seed: int = typer.Option(0, help="Of a split that has to be made, and of which pictures are shown."),
+    seed: int = typer.Option(0, help="Of a split that has to be made, and of the pictures shown."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
 ) -> None:
     """Look at a data set: what is in it, what is wrong."""
     from striate.data import open_data
-    from striate.data.doctor import examine, look
+    from striate.data.doctor import examine
     from striate.data.mend import mend
     from striate.data.mosaic import mosaic as draw
+    from striate.data.mosaic import save
+    from striate.errors import BadData
     from striate.training.progress import counting
 
+    if fix is not None and fix.exists() and (not fix.is_dir() or any(fix.iterdir())):
+        raise BadData(f"{fix}: holds something already; name a folder that is new or empty")
     source = open_data(data, download=download, seed=seed)
-    with counting("reading") as report_to:
-        stores = look(source, lambda split: report_to)
-    found = examine(source, stores, quick=quick, seed=seed)
-    path = mosaic or Path(f"{Path(source.name).stem}-mosaic.png")
-    draw(source, stores, seed).save(path)
-    result = found.to_dict() | {"mosaic": str(path)}
-    if not json:
-        _print(found, path)
+    with counting("looking at pictures") as report:
+        found = examine(source, quick=quick, seed=seed, progress=report)
+    picture = mosaic or (None if quick else Path("runs/data") / f"{source.name.replace('/', '_')}.png")
+    if picture is not None:
+        save(draw(source, seed), picture)
+    mended = None
     if fix is not None:
-        with counting("writing") as report_to:
-            result["fixed"] = {"out": str(fix), **mend(source, stores, found, fix, report_to)}
-        if not json:
-            done = result["fixed"]
-            print(f"\nmended copy   {fix}: {done['written']:,} pictures, {done['left_out']:,} left out")
-            if done["to_review"]:
-                print(f"to look at    {fix / 'review.csv'}: {done['to_review']:,} labels (not changed)")
+        with counting("writing") as report:
+            mended = mend(source, found, fix, report)
     if json:
-        print_json(result)
+        extra = {"mosaic": picture and str(picture), "fixed": mended and mended.to_dict()}
+        print_json(found.to_dict() | extra)
+        return
+    _print(found, picture)
+    if mended:
+        counts = " / ".join(f"{split} {count:,}" for split, count in mended.pictures.items())
+        print(f"\nmended    {mended.path}: {counts}")
+        print(f"          left out: {mended.unreadable:,} unreadable, {mended.duplicates:,} duplicates")
+        if mended.review:
+            print(f"review    {fix / 'review.csv'}: {mended.review:,} labels to decide on, none was changed")
+    elif any("--fix" in finding.suggestion for finding in found.findings):
+        print(f"\nmend it   striate data {data} --fix OUT")
 
 
-def _print(found: "Examination", mosaic: Path) -> None:
-    """What it is, its classes as bars, then the findings."""
+def _print(found: "Examination", mosaic: Path | None) -> None:
+    """Facts, the balance of classes, findings."""
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True)
-    small, middle, large = ("×".join(map(str, found.sizes[k])) for k in ("smallest", "median", "largest"))
-    size = small if small == large else f"{small} to {large}, median {middle} (height × width)"
-    console.print(f"[bold]{found.name}[/bold]   {found.format}", markup=True)
-    console.print(f"path       {found.path}", markup=False)
-    console.print(f"pictures   {'colour' if found.colour else 'grey'}, {size}")
-    for split, facts in found.splits.items():
-        left_out = f", {facts['unreadable']} unreadable" if facts["unreadable"] else ""
-        console.print(f"{split:<10} {facts['images']:,}{left_out}")
-    console.print()
-    _bars(console, found.splits)
-    console.print(f"mosaic     {mosaic}\n", markup=False)
-    _findings(console, found)
+    from striate.data.doctor import label_check
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(found.name, style="bold", end="")
+    console.print(f"  {found.format}, {found.path}")
+    if found.licence:
+        console.print(f"licence   {found.licence}")
+    made = "val was held out, stratified: the set has none" if found.split_made else "as found"
+    splits = " / ".join(f"{split} {count:,}" for split, count in found.counts.items())
+    console.print(f"pictures  {splits} ({made})")
+    if found.sizes:
+        console.print(f"sizes     {_sizes(found.sizes)}")
+        modes = ", ".join(f"{mode} {count:,}" for mode, count in found.modes.items())
+        console.print(f"colour    {modes}")
+    if not found.quick:
+        console.print(f"labels    {label_check(found)}")
+    if mosaic:
+        console.print(f"mosaic    {mosaic}")
+    _print_classes(console, found)
+    _print_findings(console, found.findings)
 
 
-def _bars(console: Any, splits: dict[str, dict[str, Any]], most: int = 20, width: int = 30) -> None:
-    """Pictures of each class over all splits."""
-    totals: dict[str, int] = {}
-    for facts in splits.values():
-        for name, n in facts["classes"].items():
-            totals[name] = totals.get(name, 0) + n
-    largest = max(totals.values(), default=1) or 1
-    label = min(24, max((len(name) for name in totals), default=0))
-    for name, n in list(totals.items())[:most]:
-        console.print(
-            f"{name[:label]:<{label}}  {'█' * round(width * n / largest):<{width}}  {n:,}", markup=False
-        )
-    if len(totals) > most:
-        console.print(f"... and {len(totals) - most} more classes")
-    console.print()
+def _sizes(sizes: dict[str, list[int]]) -> str:
+    """`all 28×28`, or smallest, median and largest, width first."""
+    text = {name: f"{width}×{height}" for name, (height, width) in sizes.items()}
+    if len(set(text.values())) == 1:
+        return f"all {text['min']}"
+    return f"{text['min']} to {text['max']}, median {text['median']} (width × height)"
 
 
-def _findings(console: Any, found: "Examination", files: int = 5) -> None:
-    colours = {"error": "red", "warning": "yellow", "note": "cyan"}
-    if not found.findings:
-        console.print("[green]nothing wrong was found[/green]")
-    for finding in found.findings:
-        console.print(f"[{colours[finding.severity]}]{finding.severity:<8}[/]", end=" ")
-        console.print(
-            finding.message + (f" — {finding.suggestion}" if finding.suggestion else ""), markup=False
-        )
-        for file, looks in zip(finding.files[:files], [*finding.suggested, *[""] * files], strict=False):
-            console.print(f"           {file}{f'  looks like {looks}' if looks else ''}", markup=False)
-        if len(finding.files) > files:
-            console.print(f"           ... and {len(finding.files) - files} more (--json lists all)")
+def _print_classes(console: "Console", found: "Examination", most: int = 30, width: int = 28) -> None:
+    """A bar for every class, long as its pictures in the first split, and the counts of every split."""
+    if not found.balance:
+        return
+    first = next(iter(found.balance.values()))
+    top, longest = max(max(first), 1), min(24, max(len(name) for name in found.classes))
+    console.print(f"\n{'':{longest}}  {'':{width}} " + "".join(f"{split:>9}" for split in found.balance))
+    for k, name in enumerate(found.classes[:most]):
+        shown = name if len(name) <= longest else name[: longest - 1] + "…"
+        counts = "".join(f"{counts[k]:>9,}" for counts in found.balance.values())
+        console.print(f"{shown:{longest}}  ", end="")
+        console.print(f"{'█' * round(width * first[k] / top):{width}}", style="blue", end="")
+        console.print(f" {counts}")
+    if len(found.classes) > most:
+        console.print(f"... and {len(found.classes) - most} more classes (--json lists all)")
+
+
+def _print_findings(console: "Console", findings: "tuple[Finding, ...]", most: int = 5) -> None:
+    """Each with its first files and what to do."""
+    if not findings:
+        console.print("\nnothing wrong was found", style="green")
+    for finding in findings:
+        mark, colour = MARKS[finding.severity]
+        console.print(f"\n{mark} {finding.severity}", style=colour, end="")
+        console.print(f"  {finding.message}")
+        if len(finding.files) > 2:
+            for name in finding.files[:most]:
+                console.print(f"    {name}")
+            if len(finding.files) > most:
+                console.print(f"    ... and {len(finding.files) - most:,} more (--json lists all)")
+        if finding.suggestion:
+            console.print(f"    → {finding.suggestion}", style="dim")

@@ -1,40 +1,107 @@
-"""A data set at a glance: a row of pictures for every class, with its name and count."""
+"""A data set at a glance: a row for every class, with its name, its count and some of its pictures."""
+
+from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from striate import ink
-from striate.data.doctor import labels_of, names_of
-from striate.data.source import Source
-from striate.data.store import Store
+from striate.data.census import labels_of
+from striate.data.picture import decode
+from striate.data.source import Source, Split
+from striate.errors import BadData
 
-TILE, GAP, EDGE, LABEL = 72, 6, 24, 190
-COLUMNS, MOST_ROWS = 10, 24
+TILE, GAP, EDGE, TEXT = 112, 8, 36, 230
+"""Pixels: side of a picture, between two, around all, and of the names on the left."""
+
+COLUMNS, ROWS = 10, 20
 
 
-def mosaic(source: Source, stores: dict[str, Store], seed: int = 0) -> Image.Image:
-    """Up to ten pictures of each class, drawn by the seed from the first split that has any."""
-    store = stores.get("train") or next(iter(stores.values()))
-    names, labels = names_of(source), labels_of(store)
-    chance = np.random.default_rng(seed)
-    shown = list(range(len(names)))[:MOST_ROWS]
-    height = 2 * EDGE + len(shown) * (TILE + GAP) - GAP
-    sheet = Image.new("RGB", (2 * EDGE + LABEL + COLUMNS * (TILE + GAP) - GAP, height), ink.PAPER)
-    pen, bold, small = ImageDraw.Draw(sheet), ink.font(18, bold=True), ink.font(14)
-    for place, number in enumerate(shown):
-        y = EDGE + place * (TILE + GAP)
-        rows = np.flatnonzero(labels == number)
-        pen.text((EDGE, y + 14), ink.shorten(names[number], bold, LABEL - 16), ink.INK, bold)
-        total = sum(int((labels_of(s) == number).sum()) for s in stores.values())
-        pen.text((EDGE, y + 40), f"{total:,} picture{'' if total == 1 else 's'}", ink.SOFT, small)
-        for column, row in enumerate(chance.permutation(rows)[:COLUMNS]):
-            sheet.paste(_tile(store, int(row)), (EDGE + LABEL + column * (TILE + GAP), y))
+def mosaic(source: Source, seed: int = 0) -> Image.Image:
+    """Up to ten pictures of each of up to twenty classes, drawn by the seed from the first split.
+
+    The classes shown are spread evenly over all. Pictures that cannot be read are passed over; without labels
+    there is one row.
+    """
+    name, split = next(iter(source.splits.items()))
+    label = labels_of(split.targets, len(split))
+    known = (label >= 0).any() and bool(source.classes)
+    label = label if known else np.zeros(len(split), dtype=np.int64)
+    names = [str(one) for one in source.classes] if known else [name]
+    shown = sorted(set(np.linspace(0, len(names) - 1, min(len(names), ROWS)).astype(int).tolist()))
+    rows = {k: _drawn(split, np.flatnonzero(label == k), seed) for k in shown}
+    counts = np.bincount(label, minlength=len(names))
+    return _sheet(
+        _heading(source, len(shown), len(names)), [(names[k], int(counts[k]), rows[k]) for k in shown]
+    )
+
+
+def _heading(source: Source, shown: int, classes: int) -> str:
+    some = f", {shown} of {classes} classes" if shown < classes else ""
+    return f"{source.name}: {next(iter(source.splits))}{some}"
+
+
+def _drawn(split: Split, members: np.ndarray, seed: int) -> list[Image.Image]:
+    """Up to ten readable pictures among `members`, each a square tile."""
+    tiles = []
+    for row in np.random.default_rng(seed).permutation(members)[: 2 * COLUMNS].tolist():
+        try:
+            tiles.append(_tile(_picture(split, row)))
+        except BadData:
+            continue
+        if len(tiles) == COLUMNS:
+            break
+    return tiles
+
+
+def _picture(split: Split, row: int) -> Image.Image:
+    if isinstance(split.images, np.ndarray):
+        pixels = split.images[row]
+        return Image.fromarray(
+            pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+        )
+    return decode(split.images[row], need=2 * TILE)[0]
+
+
+def _tile(picture: Image.Image) -> Image.Image:
+    """The middle of a photograph, or the whole of a small picture with its pixels left square."""
+    if max(picture.size) <= TILE // 2:
+        whole = ink.enlarge(picture.convert("RGB"), TILE, TILE)
+        tile = Image.new("RGB", (TILE, TILE), ink.PALE)
+        tile.paste(whole, ((TILE - whole.width) // 2, (TILE - whole.height) // 2))
+        return tile
+    return ImageOps.fit(picture.convert("RGB"), (TILE, TILE), Image.Resampling.LANCZOS)
+
+
+def _sheet(heading: str, rows: list[tuple[str, int, list[Image.Image]]]) -> Image.Image:
+    """Rows of (class, count, tiles) under a heading; a bar under each name shows the count."""
+    across = max((len(tiles) for *_, tiles in rows), default=0) or 1
+    top, most = EDGE + 56, max((count for _, count, _ in rows), default=0) or 1
+    width = max(2 * EDGE + TEXT + across * (TILE + GAP) - GAP, 640)
+    sheet = Image.new("RGB", (width, top + len(rows) * (TILE + GAP) - GAP + EDGE), ink.PAPER)
+    pen, large, bold, small = ImageDraw.Draw(sheet), ink.font(26, True), ink.font(20, True), ink.font(17)
+    pen.text((EDGE, EDGE - 6), ink.shorten(heading, large, width - 2 * EDGE), ink.INK, large)
+    for place, (name, count, tiles) in enumerate(rows):
+        y, room = top + place * (TILE + GAP), TEXT - 30
+        pen.text((EDGE, y + 22), ink.shorten(name, bold, room), ink.INK, bold)
+        pen.text((EDGE, y + 50), f"{count:,}", ink.SOFT, small)
+        pen.rectangle((EDGE, y + 80, EDGE + room, y + 85), ink.PALE)
+        if count:
+            pen.rectangle((EDGE, y + 80, EDGE + max(2, round(room * count / most)), y + 85), ink.BLUE)
+        for column, tile in enumerate(tiles):
+            sheet.paste(tile, (EDGE + TEXT + column * (TILE + GAP), y))
+        if not tiles:
+            pen.text((EDGE + TEXT, y + 44), "no pictures", ink.VERMILION, small)
     return sheet
 
 
-def _tile(store: Store, row: int) -> Image.Image:
-    """One picture, TILE pixels square, small ones with their pixels left square."""
-    pixels = store.images[row].cpu().numpy()
-    image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).convert("RGB")
-    kind = Image.Resampling.NEAREST if max(image.size) < TILE / 2 else Image.Resampling.LANCZOS
-    return image.resize((TILE, TILE), kind)
+def save(sheet: Image.Image, path: Path) -> Path:
+    """Write the PNG, its folder too; `BadData` where that cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(ink.png(sheet))
+    except OSError as why:
+        raise BadData(
+            f"{path}: the mosaic cannot be written: {why.strerror or why}; name another place"
+        ) from why
+    return path
