@@ -30,6 +30,7 @@ def replace_whole(path: Path, write: Callable[[Path], Any]) -> None:
     write(part)
     with open(part, "rb+") as file:
         os.fsync(file.fileno())
+    os.chmod(part, 0o644)  # safetensors writes for the owner alone, and a model is to be handed on
     os.replace(part, path)
 
 
