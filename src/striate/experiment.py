@@ -194,6 +194,7 @@ def run(
             )
     if rank == 0:
         _finish(setup, training, folder)
+    parallel.meet()
 
 
 @contextmanager

@@ -41,6 +41,12 @@ def leave() -> None:
         distributed.destroy_process_group()
 
 
+def meet() -> None:
+    """Wait until every process is here: what the first one writes, the others read."""
+    if distributed.is_initialized():
+        distributed.barrier()
+
+
 def agree(answer: bool) -> bool:
     """True when any process says so; every process must ask."""
     if not distributed.is_initialized():
