@@ -64,4 +64,5 @@ def launch(devices: int, arguments: list[str]) -> int:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python"]
     command += [f"--nproc-per-node={devices}", sys.executable, "-m", "striate", *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // devices))}
-    return subprocess.run(command, env=environment).returncode
+    # Standard output belongs to the process that was asked: it prints the result once, when all are done.
+    return subprocess.run(command, env=environment, stdout=subprocess.DEVNULL).returncode
