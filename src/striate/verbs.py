@@ -119,8 +119,10 @@ def _in_processes(devices: int, folder: Path, todo: Settings, resume: bool, tens
         raise BadSetting(
             "devices: several processes need the network by name, as a design or as a JSON file."
         )
-    if todo.recipe.batch % devices:
-        raise BadSetting(f"batch {todo.recipe.batch} does not part evenly over {devices} processes.")
+    if todo.recipe.batch < 2 * devices:
+        raise BadSetting(
+            f"batch {todo.recipe.batch} is too small for {devices} processes: 2 pictures each at least."
+        )
     open_data(todo.data, seed=todo.seed)  # what is wrong with the data is said once, not by every process
     arguments = ["train", todo.task, "--data", todo.data, "--net", todo.net, "--recipe", todo.recipe_name]
     arguments += ["--seed", str(todo.seed), "--out", str(folder)]

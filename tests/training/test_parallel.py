@@ -17,7 +17,7 @@ def striate(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_two_devices_match_one(tmp_path: Path) -> None:
-    common = ["train", "classify", "--data", "digits", "--net", NET, "--epochs", "2", "--batch", "100"]
+    common = ["train", "classify", "--data", "digits", "--net", NET, "--epochs", "2", "--batch", "101"]
     common += ["--set", "optimizer=sgd", "--lr", "0.05", "--json"]
     one = striate(*common, "--out", str(tmp_path / "one"))
     two = striate(*common, "--out", str(tmp_path / "two"), "--devices", "2")
@@ -30,7 +30,7 @@ def test_two_devices_match_one(tmp_path: Path) -> None:
         assert (tensor - shared[name]).abs().max() < 1e-4, name
 
 
-def test_a_batch_must_part_evenly(tmp_path: Path) -> None:
+def test_every_process_needs_a_share_of_the_batch(tmp_path: Path) -> None:
     done = striate(
         "train",
         "--data",
@@ -38,11 +38,11 @@ def test_a_batch_must_part_evenly(tmp_path: Path) -> None:
         "--net",
         NET,
         "--batch",
-        "101",
+        "3",
         "--devices",
         "2",
         "--out",
         str(tmp_path / "x"),
     )
     assert done.returncode == 2
-    assert "batch 101 does not part evenly over 2 processes" in done.stderr
+    assert "batch 3 is too small for 2 processes" in done.stderr

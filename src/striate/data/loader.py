@@ -46,23 +46,35 @@ class Loader:
     world: int = 1
 
     def __post_init__(self) -> None:
-        # With several processes a batch must part evenly: then the mean of their gradients is the batch's.
-        self.units = max(1, len(self.store) // self.world)
-        self.per_epoch = -(-self.units * self.world // self.size)
+        self.per_epoch = -(-len(self.store) // self.size)
 
     def order(self, epoch: int) -> Tensor:
         """The shuffled picture numbers of an epoch, int64 (N,)."""
         generator = torch.Generator().manual_seed(seed_of(self.seed, epoch))
         return torch.randperm(len(self.store), generator=generator)
 
+    def _bounds(self, number: int) -> tuple[int, int]:
+        """Where batch `number` begins and ends in the order: the same for any number of processes."""
+        n = len(self.store)
+        return number * n // self.per_epoch, (number + 1) * n // self.per_epoch
+
+    def _mine(self, total: int) -> slice:
+        """This process's part of a batch of `total` pictures."""
+        return slice(self.rank * total // self.world, (self.rank + 1) * total // self.world)
+
+    def weight(self, number: int) -> float:
+        """What this process's mean loss must count for, so that the mean over processes is the batch's."""
+        start, stop = self._bounds(number)
+        mine = self._mine(stop - start)
+        return (mine.stop - mine.start) * self.world / (stop - start)
+
     def batch(self, order: Tensor, epoch: int, number: int) -> tuple[Tensor, dict[str, Any]]:
         """Batch `number` of an epoch with `order`: float32 (B, C, H, W) and its target.
 
         Seeds the global generators, so that the dropout that follows is a function of the step too.
         """
-        start, stop = (self.world * (i * self.units // self.per_epoch) for i in (number, number + 1))
-        share = (stop - start) // self.world
-        mine = slice(self.rank * share, (self.rank + 1) * share)
+        start, stop = self._bounds(number)
+        mine = self._mine(stop - start)
         images, target = self.store.batch(order[start:stop][mine])
         torch.manual_seed(seed_of(self.seed, epoch, number))
         drawn = draw_warp(stop - start, self.prepare, self.shift, self.flip, device=self.device)

@@ -121,7 +121,7 @@ class Training:
                     self.loss_sum.zero_()
             set_rate(self.optimizer, rate(self.recipe, self.step, self.steps))
             images, target = self.loader.batch(order, epoch, number)
-            self.loss_sum += self.gradients(images, target)
+            self.loss_sum += self.gradients(images, target, self.loader.weight(number))
             if self.recipe.clip:
                 nn.utils.clip_grad_norm_(parameters, self.recipe.clip)
             self.optimizer.step()
@@ -144,19 +144,19 @@ class Training:
                 if self.stop():
                     return
 
-    def gradients(self, images: Tensor, target: Target) -> Tensor:
-        """Leave the mean gradient of a batch in the parameters; returns its loss, detached."""
+    def gradients(self, images: Tensor, target: Target, weight: float = 1.0) -> Tensor:
+        """Leave `weight` times the mean gradient of a batch in the parameters; returns its loss, detached."""
         if self.recipe.accumulate == 1:
             loss = self.model(images, target)
+            loss = loss * weight if weight != 1 else loss
             loss.backward()
             return loss.detach()
         total = torch.zeros((), device=images.device)
         pieces = torch.arange(len(images)).tensor_split(min(self.recipe.accumulate, len(images)))
         for piece in pieces:
             rows = slice(int(piece[0]), int(piece[-1]) + 1)
-            loss = self.model(images[rows], {k: v[rows] for k, v in target.items()}) * (
-                len(piece) / len(images)
-            )
+            loss = self.model(images[rows], {k: v[rows] for k, v in target.items()})
+            loss = loss * (weight * len(piece) / len(images))
             last = rows.stop == len(images)
             with nullcontext() if last or self.loader.world == 1 else self.model.no_sync():  # ty: ignore
                 loss.backward()
