@@ -4,7 +4,6 @@ A reader is one file in `readers/` with two functions: `recognise(path) -> bool`
 decodes nothing) and `read(path) -> Source`.
 """
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,13 +22,6 @@ class ImageFile:
     """The file, or the archive that holds it."""
     member: str | None = None
     """The name inside the archive."""
-
-    def read(self) -> bytes:
-        """The encoded bytes."""
-        if self.member is None:
-            return self.path.read_bytes()
-        with zipfile.ZipFile(self.path) as archive:
-            return archive.read(self.member)
 
 
 @dataclass
