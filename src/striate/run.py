@@ -24,7 +24,7 @@ from striate.data.loader import layout
 from striate.data.prepare import Fit, Prepare
 from striate.data.source import Source
 from striate.data.store import Store, decode
-from striate.errors import BadData, BadRun, BadSetting, one_of
+from striate.errors import BadData, BadRun, one_of
 from striate.task import Facts, Prediction, Task
 from striate.tasks import TASKS
 from striate.training.checkpoint import load_tensors, save_tensors, write_text
@@ -189,4 +189,4 @@ def _few(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-__all__ = ["BadSetting", "Run", "final_split", "load", "save"]
+__all__ = ["Run", "final_split", "load", "save"]

@@ -1,6 +1,6 @@
 """How to train, as one flat frozen dataclass: flags and `--set key=value` are derived from it."""
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -151,8 +151,3 @@ def _number(key: str, value: Any, kind: type) -> Any:
     except (TypeError, ValueError):
         raise BadSetting(f"{key}={value}: a{' whole' if kind is int else ''} number is needed.") from None
     return kind(number)
-
-
-def field_names() -> list[str]:
-    """What `--set` takes."""
-    return [field.name for field in fields(Recipe)]
