@@ -18,13 +18,13 @@ from striate.data.doctor import examine, summary
 from striate.data.loader import Loader
 from striate.data.prepare import Prepare, choose_prepare
 from striate.data.store import Store, decode
-from striate.errors import BadSetting, one_of
+from striate.errors import BadSetting, DoesNotFit, one_of
 from striate.models.weights import load_weights
 from striate.run import final_split, save
 from striate.settings import Settings
 from striate.task import Facts, Task
 from striate.tasks import TASKS
-from striate.tracing import trace
+from striate.tracing import BrokenNetwork, trace
 from striate.training import parallel
 from striate.training.checkpoint import load_tensors, write_text
 from striate.training.evaluate import everything, figures
@@ -81,6 +81,8 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
     if todo.weights is not None:
         load_weights(network, todo.weights, say=say)
     recipe = _decided(todo.recipe, prepare)
+    if recipe.small:
+        _takes_smaller(network, prepare)
     rank, world = parallel.ranks()
     loader = Loader(
         stores["train"],
@@ -127,6 +129,20 @@ def _decided(recipe: Recipe, prepare: Prepare) -> Recipe:
     flip = colour if recipe.flip is None else recipe.flip
     shift = (side // 8 if colour else side // 14) if recipe.shift is None else recipe.shift
     return replace(recipe, flip=flip, shift=shift)
+
+
+def _takes_smaller(network: nn.Module, prepare: Prepare) -> None:
+    """Refuse a recipe that begins with smaller pictures for a network made for one size."""
+    channels, height, width = prepare.input
+    half = (channels, round(height / 2), round(width / 2))
+    try:
+        trace(network, half)
+    except DoesNotFit as why:
+        reason = why.reason if isinstance(why, BrokenNetwork) else why
+        raise BadSetting(
+            f"small: this network does not take {half[1]}×{half[2]}, where its training would begin: "
+            f"{reason} Leave small at 0, or choose a network that averages its last maps, such as resnet20."
+        ) from None
 
 
 def _about(setup: Experiment) -> str:

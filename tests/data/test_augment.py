@@ -1,11 +1,13 @@
 """Batches move as drawn, points move with them, and the network sees normalised pixels."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from striate.data.augment import Warp, centre, draw_warp, normalise, statistics, warp
+from striate.data.augment import Warp, centre, draw_warp, normalise, resize, statistics, warp
 from striate.data.prepare import Prepare
 
 
@@ -103,3 +105,18 @@ def test_statistics_make_the_store_standard():
     assert mean[:2] == pytest.approx(reference.mean(dim=(0, 2, 3)).tolist(), abs=1e-7)
     assert std[:2] == pytest.approx(reference.std(dim=(0, 2, 3), correction=0).tolist(), abs=1e-7)
     assert mean[2] == pytest.approx(0.2) and std[2] == pytest.approx(1 / 255)
+
+
+def test_points_shrink_with_their_picture():
+    prepare = Prepare((16, 24), 1)
+    images = torch.zeros(1, 1, 16, 24)
+    images[..., 4:8, 12:16] = 1
+    small = resize(images, 0.5)
+    assert small.shape == (1, 1, 8, 12)
+    drawn = replace(still(1, prepare), scale=0.5)
+    x, y = drawn.move_points(torch.tensor([[14.0, 6.0]]))[0].tolist()
+    weight = small[0, 0] / small.sum()
+    rows, columns = torch.arange(8) + 0.5, torch.arange(12) + 0.5
+    assert (weight.sum(1) @ rows).item() == pytest.approx(y, abs=0.01)
+    assert (weight.sum(0) @ columns).item() == pytest.approx(x, abs=0.01)
+    assert resize(images, 1.0) is images

@@ -90,6 +90,22 @@ def test_stopped_at_any_step_and_resumed(digits, tmp_path, stop_at: int) -> None
     assert [r["loss"] for r in whole.rows] == [r["loss"] for r in second.rows]
 
 
+def test_pictures_grow_from_half_their_size(digits) -> None:
+    seen = []
+
+    class Averaging(nn.Sequential):
+        def forward(self, x):
+            if self.training:
+                seen.append(x.shape[-1])
+            return super().forward(x)
+
+    net = Averaging(
+        nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)
+    )
+    list(training(digits, Recipe(epochs=5, batch=100, small=0.8), net).run())
+    assert seen == [4] * 5 + [5] * 5 + [6] * 5 + [7] * 5 + [8] * 5
+
+
 def test_accumulating_gradients_is_the_batch_in_pieces(digits) -> None:
     recipe = Recipe(epochs=1, batch=125, optimizer="sgd", lr=0.1)
     plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))

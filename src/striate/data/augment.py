@@ -1,4 +1,4 @@
-"""Whole batches on the device: random shifts and flips, the evaluation window, normalisation.
+"""Whole batches on the device: random shifts and flips, the evaluation window, normalisation, size.
 
 Nothing here runs once per picture. Pictures stay uint8 until `normalise`, the last step before the network.
 """
@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from striate.data.prepare import Prepare
 
@@ -30,6 +31,8 @@ class Warp:
     """No shift is larger than this, so nothing needs to look at the tensors to know."""
     flips: bool = False
     """Whether any picture may be mirrored."""
+    scale: float = 1.0
+    """What the window is resized by, last of all."""
 
     def __len__(self) -> int:
         return len(self.dx)
@@ -45,7 +48,7 @@ class Warp:
             shape = (-1,) + (1,) * (xy.ndim - 2)
             dx, dy, flip = dx.view(shape), dy.view(shape), flip.view(shape)
         x, y = xy[..., 0] - self.margin + dx, xy[..., 1] - self.margin + dy
-        return torch.stack([torch.where(flip, self.size[1] - x, x), y], dim=-1)
+        return torch.stack([torch.where(flip, self.size[1] - x, x), y], dim=-1) * self.scale
 
 
 def draw_warp(
@@ -118,6 +121,14 @@ def normalise(
     x = images.to(torch.float32, memory_format=torch.contiguous_format)
     scale, shift = _scale_and_shift(prepare, x.shape[2:], x.device)
     return torch.addcmul(shift, x, scale, out=x).contiguous(memory_format=memory_format)
+
+
+def resize(images: Tensor, scale: float) -> Tensor:
+    """float32 (B, C, H, W) -> `scale` times the height and width, smoothed first where that is smaller."""
+    if scale == 1:
+        return images
+    size = [max(1, round(side * scale)) for side in images.shape[2:]]
+    return interpolate(images, size, mode="bilinear", antialias=True)
 
 
 @lru_cache(maxsize=8)

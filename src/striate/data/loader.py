@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from striate.data.augment import draw_warp, normalise, warp
+from striate.data.augment import draw_warp, normalise, resize, warp
 from striate.data.prepare import Prepare
 from striate.data.store import Store
 
@@ -68,8 +68,10 @@ class Loader:
         mine = self._mine(stop - start)
         return (mine.stop - mine.start) * self.world / (stop - start)
 
-    def batch(self, order: Tensor, epoch: int, number: int) -> tuple[Tensor, dict[str, Any]]:
-        """Batch `number` of an epoch with `order`: float32 (B, C, H, W) and its target.
+    def batch(
+        self, order: Tensor, epoch: int, number: int, scale: float = 1.0
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Batch `number` of an epoch with `order`: float32 (B, C, H, W) times `scale`, and its target.
 
         Seeds the global generators, so that the dropout that follows is a function of the step too.
         """
@@ -78,12 +80,13 @@ class Loader:
         images, target = self.store.batch(order[start:stop][mine])
         torch.manual_seed(seed_of(self.seed, epoch, number))
         drawn = draw_warp(stop - start, self.prepare, self.shift, self.flip, device=self.device)
+        drawn = replace(drawn, scale=scale)
         if self.world > 1:
             drawn = replace(drawn, dx=drawn.dx[mine], dy=drawn.dy[mine], flip=drawn.flip[mine])
             torch.manual_seed(seed_of(self.seed, epoch, number, self.rank))
         images = warp(images.to(self.device, non_blocking=True), drawn, self.prepare)
         target = self.move(to_device(target, self.device), drawn)
-        return normalise(images, self.prepare, layout(self.channels_last)), target
+        return resize(normalise(images, self.prepare, layout(self.channels_last)), scale), target
 
 
 def layout(channels_last: bool) -> torch.memory_format:

@@ -21,7 +21,7 @@ from striate.data.loader import Loader
 from striate.errors import BadSetting
 from striate.task import Target, Task
 from striate.training.checkpoint import restore, save_state, save_tensors
-from striate.training.optim import AveragedWeights, make_optimizer, rate, set_rate
+from striate.training.optim import AveragedWeights, make_optimizer, picture_scale, rate, set_rate
 from striate.training.recipes import Recipe
 
 Row = dict[str, Any]
@@ -120,7 +120,8 @@ class Training:
                 if number == 0:
                     self.loss_sum.zero_()
             set_rate(self.optimizer, rate(self.recipe, self.step, self.steps))
-            images, target = self.loader.batch(order, epoch, number)
+            scale = picture_scale(self.recipe, self.step, self.steps)
+            images, target = self.loader.batch(order, epoch, number, scale)
             self.loss_sum += self.gradients(images, target, self.loader.weight(number))
             if self.recipe.clip:
                 nn.utils.clip_grad_norm_(parameters, self.recipe.clip)

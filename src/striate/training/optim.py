@@ -1,4 +1,4 @@
-"""Optimizers, learning-rate schedules and averaged weights, each a few lines over PyTorch's own."""
+"""Optimizers, schedules of rate and picture size, averaged weights, each a few lines over PyTorch's own."""
 
 import math
 
@@ -44,6 +44,13 @@ def rate(recipe: Recipe, step: int, total: int) -> float:
     if recipe.schedule == "step":
         return 0.1 ** sum(step >= milestone * total for milestone in recipe.milestones)
     return 1.0
+
+
+def picture_scale(recipe: Recipe, step: int, total: int) -> float:
+    """What the pictures of step `step` of `total` are scaled by: 1/2, 5/8, 3/4, 7/8, then 1."""
+    if step >= recipe.small * total:
+        return 1.0
+    return 0.5 + 0.125 * int(4 * step / (recipe.small * total))
 
 
 def set_rate(optimizer: torch.optim.Optimizer, share: float) -> None:

@@ -44,6 +44,9 @@ class Recipe:
     """Mirror half the training pictures. None: for colour pictures only (a mirrored 2 is not a 2)."""
     shift: int | None = None
     """Move training pictures by up to so many pixels. None: an eighth of the size, grey pictures a 14th."""
+    small: float = 0.0
+    """Share of the training done on smaller pictures, from half the size up in four steps (Tan & Le 2021,
+    section 4): a picture of half the size costs a quarter. For networks that take pictures of any size."""
     tta: bool = False
     """At test time average the answers for a picture and its mirror image."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -56,7 +59,7 @@ class Recipe:
         for key, value in positive.items():
             if not value > 0:
                 raise BadSetting(f"{key} is {value}: it must be above 0.")
-        for key in ("momentum", "warmup", "label_smoothing", "ema"):
+        for key in ("momentum", "warmup", "label_smoothing", "ema", "small"):
             if not 0 <= getattr(self, key) < 1:
                 raise BadSetting(f"{key} is {getattr(self, key)}: it must be at least 0 and below 1.")
         for key in ("weight_decay", "clip", "patience", "head_lr"):
