@@ -5,11 +5,12 @@ while every storage is watched from its first tensor to its last: the peak of wh
 allocator must hold. Convolutional networks run channels-last, as the training loop has them.
 
 What it leaves out: the libraries' own scratch space (up to 7 % in networks measured on a CPU), the process
-before it trains (some 400 MB of Python and PyTorch), and what a C library keeps of freed memory: glibc holds
-on to blocks under 32 MB, which is up to a quarter more where activations are that small, and little where
-they are larger; MALLOC_MMAP_THRESHOLD_=131072 in the environment makes it give them back.
+before it trains (some 400 MB of Python and PyTorch), and some 40 MB of freed memory that a C library keeps:
+see `return_freed_memory`, which a training calls first.
 """
 
+import ctypes
+import sys
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +25,23 @@ from striate.tracing.watching import Watch, on_meta
 
 MOST = 1 << 24
 """The largest batch that is tried."""
+
+KEPT = 8 << 20
+"""Bytes of the largest block that the C library may keep for later; smaller ones cost more to fetch anew."""
+M_MMAP_THRESHOLD = -3
+"""The number of this knob in glibc's malloc.h."""
+
+
+def return_freed_memory() -> None:
+    """Make glibc give back freed blocks of 8 MiB and more, for the rest of the process.
+
+    Left alone it learns to keep blocks of up to 32 MiB, and a training takes up to half as much again as its
+    tensors. Elsewhere than on Linux with glibc nothing happens.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(M_MMAP_THRESHOLD, KEPT)
 
 
 def peak_memory(module: nn.Module, input: Sequence[int], batch: int, training: bool = True) -> int:
