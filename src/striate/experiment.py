@@ -19,6 +19,7 @@ from striate.data.loader import Loader
 from striate.data.prepare import Prepare, choose_prepare
 from striate.data.store import Store, decode
 from striate.errors import BadSetting, DoesNotFit, one_of
+from striate.models.published import MEAN, SIZE, STD
 from striate.models.weights import load_weights
 from striate.run import final_split, save
 from striate.settings import Settings
@@ -68,10 +69,14 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
     if todo.recipe.patience and "val" not in source.splits:
         source = hold_out(source, 0.1, todo.seed)
     facts = task.facts(source)
-    net_size = models.native_size(todo.net)
+    published = todo.weights == "imagenet"
+    net_size = SIZE if published else models.native_size(todo.net)
     prepare = choose_prepare(source, size=todo.size, fit=task.fit, net_size=net_size)
+    if todo.size is None and net_size is None:
+        side = models.next_size(todo.net, max(prepare.size))
+        prepare = choose_prepare(source, fit=task.fit, net_size=side if side > max(prepare.size) else None)
     stores = _decode(source, task, prepare, say)
-    mean, std = statistics(stores["train"].images)
+    mean, std = (MEAN, STD) if published else statistics(stores["train"].images)
     prepare = replace(prepare, mean=mean, std=tuple(max(s, 1e-3) for s in std))
     torch.manual_seed(todo.seed)
     backbone = models.network(
@@ -79,7 +84,7 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
     )
     network = task.build(backbone, facts)
     if todo.weights is not None:
-        load_weights(network, todo.weights, say=say)
+        load_weights(network, models.weights_file(todo.net, todo.weights, download), say=say)
     recipe = _decided(todo.recipe, prepare)
     if recipe.small:
         _takes_smaller(network, prepare)

@@ -7,11 +7,12 @@ run folder is ever unpickled or executed.
 
 import json
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,13 +23,13 @@ from striate.data.augment import centre, normalise
 from striate.data.inputs import Given, decoded, gather
 from striate.data.loader import layout
 from striate.data.prepare import Fit, Prepare
-from striate.data.source import Source
+from striate.data.source import Source, Split
 from striate.data.store import Store, decode
-from striate.errors import BadData, BadRun, one_of
+from striate.errors import BadData, BadRun, BadSetting, one_of
 from striate.task import Facts, Prediction, Task
 from striate.tasks import TASKS
 from striate.training.checkpoint import load_tensors, save_tensors, write_text
-from striate.training.evaluate import figures
+from striate.training.evaluate import everything, figures
 
 FORMAT = 1
 """The version of `model.json`; a newer one is refused, not guessed at."""
@@ -58,36 +59,89 @@ class Run:
         return next(self.network.parameters()).device
 
     def evaluate(
-        self, data: str | Path | None = None, split: str | None = None, tta: bool | None = None
+        self,
+        data: str | Path | None = None,
+        split: str | None = None,
+        tta: bool | None = None,
+        views: int | None = None,
+        scales: Sequence[int] = (),
+        dense: bool = False,
     ) -> dict[str, Any]:
         """The task's figures on a split of `data`: its test split, else val, unless `split` names one.
 
-        Without `data`, the set that the run was trained on. `tta` averages each picture with its mirror
-        image; without it, as the run was trained.
+        Args:
+            data: the set that the run was trained on, where none is given.
+            tta: average each picture with its mirror image; without it, as the run was trained.
+            views: crops of each picture whose answers are averaged: 1, 2, 5 or 10 (Krizhevsky 2012).
+            scales: lengths of the shorter side, in pixels, at which pictures are looked at and averaged.
+            dense: run the network convolutionally over whole pictures (Simonyan & Zisserman 2015).
 
         Raises:
             BadData: the data cannot be read, has no such split, or has other classes than the model.
+            BadSetting: views that this application or network does not have.
         """
-        source = open_data(str(data or self.info["data"]["source"]), seed=self.info["seed"])
+        source = self.source(data)
         split = split or final_split(source)
+        if views or scales or dense:
+            output, truth = self.answers(source, split, tta, views, scales, dense)
+            return {"split": split, **_figures(self, output, truth)}
         store = self.store(source, split)
         tta = self.info["recipe"]["tta"] if tta is None else tta
         found = figures(self.network, self.task, self.facts, store, self.prepare, tta=tta)
         store.close()
         return {"split": split, **found}
 
+    def source(self, data: str | Path | None = None) -> Source:
+        """`data`, or the set that the run was trained on, split as it was then."""
+        return open_data(str(data or self.info["data"]["source"]), seed=self.info["seed"])
+
+    def answers(
+        self,
+        source: Source,
+        split: str,
+        tta: bool | None = None,
+        views: int | None = None,
+        scales: Sequence[int] = (),
+        dense: bool = False,
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """What the network says of every picture of a split, (N, ...) on the CPU, and the truth.
+
+        The arguments are those of `evaluate`.
+        """
+        if not (views or scales or dense):
+            tta = self.info["recipe"]["tta"] if tta is None else tta
+            with self.store(source, split) as store:
+                return everything(self.network, self.task, store, self.prepare, tta=tta)
+        if self.task.look is None:
+            raise BadSetting(f"views, scales and dense are for whole pictures, not for {self.task.name}.")
+        self.check_classes(source)
+        self.network.eval()
+        output, truth, self.left_out = self.task.look(
+            self.network,
+            source.splits[one_of("split", split, source.splits)],
+            self.prepare,
+            crops=views or (2 if tta else 1),
+            scales=scales,
+            dense=dense,
+        )
+        return output, truth
+
     def store(self, source: Source, split: str) -> Store:
         """A split decoded as this model wants its pictures."""
         one_of("split", split, source.splits)
+        self.check_classes(source)
+        store = decode(source.splits[split], self.prepare, self.task.targets)
+        self.left_out = store.left_out
+        return store
+
+    def check_classes(self, source: Source) -> None:
+        """Raise `BadData` where a source has other classes than the model."""
         if source.classes and list(source.classes) != list(self.facts.get("classes", [])):
             mine, theirs = self.facts.get("classes", []), list(source.classes)
             raise BadData(
                 f"{source.name}: its classes {_few(theirs)} are not the model's {_few(mine)}: "
                 "evaluate on data with the same class names, or use predict."
             )
-        store = decode(source.splits[split], self.prepare, self.task.targets)
-        self.left_out = store.left_out
-        return store
 
     def predict(self, inputs: Given | Iterable[Given], batch: int = 64) -> list[Prediction]:
         """One prediction per picture: a file, folder, glob, zip, open picture, or several of them.
@@ -147,6 +201,56 @@ def load(path: str | Path, device: str | torch.device | None = None, network: nn
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     built.to(device=chosen, memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
     return Run(folder, built.eval(), task, facts, prepare, info)
+
+
+def evaluate_together(
+    runs: Sequence[Run],
+    data: str | Path | None = None,
+    split: str | None = None,
+    vote: str = "mean",
+    **views: Any,
+) -> dict[str, Any]:
+    """The figures of several networks that answer together.
+
+    `vote` is "mean" (of the softmax) or "plurality" (one vote each). `data`, `split` and `views` (`tta`,
+    `views`, `scales`, `dense`) are as in `Run.evaluate`. `each` holds the headline figure of every run.
+
+    Raises:
+        BadData: the runs do not know the same classes, or a picture that one is tested on may have been
+            in another's training.
+    """
+    first = runs[0]
+    combine = first.task.vote
+    if combine is None or any(run.task.name != first.task.name for run in runs):
+        raise BadSetting("several runs can vote where all of them classify.")
+    sources = [run.source(data or first.info["data"]["source"]) for run in runs]
+    split = split or final_split(sources[0])
+    for run, source in zip(runs[1:], sources[1:], strict=True):
+        if run.facts != first.facts:
+            raise BadData(f"{run.path}: does not know the classes of {first.path}; such runs cannot vote.")
+        if not _same_pictures(sources[0].splits[split], source.splits[split]):
+            raise BadData(
+                f"{source.name}: has no {split} split of its own, and {first.path} and {run.path} made "
+                "different ones (their seeds differ): train both with one seed, or evaluate on other data."
+            )
+    outputs, truth, each = [], {}, []
+    for run in runs:
+        output, truth = run.answers(sources[0], split, **views)
+        each.append(_figures(first, output, truth)[first.task.figure])
+        outputs.append(output)
+    return {"split": split, **_figures(first, combine(outputs, vote), truth), "each": each}
+
+
+def _figures(run: Run, output: Tensor, truth: dict[str, Any]) -> dict[str, Any]:
+    metric = run.task.metric(run.facts)
+    metric.update(output, truth)
+    return metric.compute()
+
+
+def _same_pictures(one: Split, other: Split) -> bool:
+    if isinstance(one.images, list) or isinstance(other.images, list):
+        return list(one.images) == list(other.images)
+    return np.array_equal(one.images, other.images)
 
 
 def save(folder: Path, network: nn.Module, info: dict[str, Any]) -> None:

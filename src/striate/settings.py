@@ -50,7 +50,8 @@ def new(given: dict[str, Any], changes: dict[str, Any]) -> Settings:
     task = given.pop("task", "classify")
     net = given.pop("net", None) or DEFAULT_NETS.get(task, "resnet20")
     data = str(given.pop("data"))
-    return Settings(task, data, net, recipe_from(name, changes), recipe_name=name, **given)
+    recipe = recipe_from(name, changes, net if isinstance(net, str) else type(net).__name__)
+    return Settings(task, data, net, recipe, recipe_name=name, **given)
 
 
 def resumed(folder: Path, given: dict[str, Any], changes: dict[str, Any]) -> Settings:
@@ -73,7 +74,7 @@ def resumed(folder: Path, given: dict[str, Any], changes: dict[str, Any]) -> Set
         asked["net"] = f"<{type(asked['net']).__name__}>"
     if "data" in asked:
         asked["data"] = str(asked["data"])
-    wanted = recipe_from(saved["recipe_name"], changes)
+    wanted = recipe_from(saved["recipe_name"], changes, saved["net"])
     now = {"recipe": settings.recipe_name, **before} | {k: getattr(recipe, k) for k in changes}
     asked |= {key: getattr(wanted, key) for key in changes}
     for key, value in asked.items():

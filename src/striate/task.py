@@ -116,5 +116,12 @@ class Task:
     """(network, images, target or None) -> output of the same kind with and without the target. Captioning
     is fed the true words and a two-stage detector the true boxes to sample from; most need only images."""
 
+    look: Callable[..., tuple["Tensor", Target, list[str]]] | None = None
+    """(network, split, prepare, crops=, scales=, dense=) -> (answers, truth, lines about damaged pictures):
+    every picture seen in several ways, as papers evaluate. None where an answer points at places."""
+
+    vote: Callable[[list["Tensor"], str], "Tensor"] | None = None
+    """(the answers of several networks, how) -> the answer they agree on."""
+
     move: Callable[[Target, Any], Target] = _stays
     """(target, data.Warp) -> the target after the augmentation that moved the pixels."""

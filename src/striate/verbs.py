@@ -11,6 +11,7 @@ from torch import nn
 from striate import experiment, settings
 from striate.data import open_data
 from striate.errors import BadRun, BadSetting
+from striate.memory import return_freed_memory
 from striate.run import Run, load
 from striate.settings import Settings
 from striate.training import parallel
@@ -65,6 +66,7 @@ def train(
     if devices > 1 and parallel.ranks()[1] == 1:
         return _in_processes(devices, folder, todo, resume, tensorboard)
     say = console().print if progress and parallel.ranks()[0] == 0 else experiment.silent
+    return_freed_memory()
     device = parallel.join()
     try:
         ready = experiment.set_up(todo, device, say, download)
@@ -130,7 +132,7 @@ def _in_processes(devices: int, folder: Path, todo: Settings, resume: bool, tens
     arguments += ["--weights", todo.weights] if todo.weights else []
     arguments += ["--resume"] if resume else []
     arguments += ["--tensorboard"] if tensorboard else []
-    usual = settings.recipe_from(todo.recipe_name, {}).to_json()
+    usual = settings.recipe_from(todo.recipe_name, {}, todo.net).to_json()
     for key, value in todo.recipe.to_json().items():
         if value != usual[key]:
             text = " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -8,8 +8,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from striate.data import datasets, open_data
-from striate.data.datasets import SETS, File, NamedSet, fetch, find
+from striate.data.datasets import SETS, NamedSet, find
 from striate.errors import BadData
+from striate.fetching import File, fetch
 
 CONTENT = bytes(range(256)) * 4000
 
@@ -119,7 +120,7 @@ def test_the_table_is_complete():
         assert known.licence and known.title
         assert known.files or name == "digits"
         for file in known.files:
-            assert len(file.md5) == 32 and int(file.md5, 16) and file.size > 1000
+            assert len(file.sum) == 32 and int(file.sum, 16) and file.size > 1000
 
 
 @pytest.mark.slow  # importing torchvision takes seconds
@@ -127,9 +128,9 @@ def test_the_sums_are_those_torchvision_checks():
     from torchvision.datasets import CIFAR10, CIFAR100, MNIST, FashionMNIST
 
     for name, peer in (("mnist", MNIST), ("fashion-mnist", FashionMNIST)):
-        assert [(f.name, f.md5) for f in SETS[name].files] == peer.resources
+        assert [(f.name, f.sum) for f in SETS[name].files] == peer.resources
     for name, peer in (("cifar10", CIFAR10), ("cifar100", CIFAR100)):
-        assert [(f.url, f.md5) for f in SETS[name].files] == [(peer.url, peer.tgz_md5)]
+        assert [(f.url, f.sum) for f in SETS[name].files] == [(peer.url, peer.tgz_md5)]
 
 
 def test_digits_need_no_network(monkeypatch):

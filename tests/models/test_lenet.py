@@ -1,11 +1,24 @@
 """LeNet-5 as published: table 1 and the counts of the paper, the fixed codes, the start, the criterion."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from striate.errors import BadSetting, DoesNotFit
-from striate.models.lenet import C3, LeNet5, LeNet5Modern, SparseConv, Squash, Subsampling, codes, connections
+from striate.models.lenet import (
+    C3,
+    LeNet5,
+    LeNet5Modern,
+    SparseConv,
+    Squash,
+    Subsampling,
+    codes,
+    connections,
+    map_loss,
+    mse_loss,
+)
 
 
 def parameters(layer: torch.nn.Module) -> int:
@@ -114,12 +127,31 @@ def test_the_answer_is_the_nearest_code_and_logits_are_the_penalties():
     assert rbf(rbf.codes).argmax(1).tolist() == list(range(10))
 
 
-def test_cross_entropy_is_the_papers_map_criterion_without_the_rubbish_class():
+def test_the_first_loss_is_the_mean_penalty_of_the_right_class():
+    penalties = torch.tensor([[1.0, 2, 3], [4, 5, 7]])
+    assert mse_loss(penalties, torch.tensor([2, 0])).item() == pytest.approx((3 + 4) / 2)
+
+
+def test_the_second_loss_by_hand_with_and_without_the_rubbish_class():
+    penalties, label = torch.tensor([[1.0, 2.0]]), torch.tensor([1])
+    for j, constant in ((0.5, math.exp(-0.5)), (math.inf, 0.0)):
+        expected = 2 + math.log(constant + math.exp(-1) + math.exp(-2))
+        assert map_loss(penalties, label, j).item() == pytest.approx(expected)
+
+
+def test_the_second_loss_pushes_wrong_classes_no_further_than_the_rubbish_class():
+    label = torch.tensor([0])
+    near, far = (torch.tensor([[1.0, y]], requires_grad=True) for y in (2.0, 30.0))
+    pushes = [torch.autograd.grad(map_loss(y, label, 5.0), y)[0][0, 1].item() for y in (near, far)]
+    assert pushes[0] < -0.1 and abs(pushes[1]) < 1e-9
+
+
+def test_training_minimises_the_second_loss():
+    net = LeNet5()
     x, label = torch.randn(4, 84), torch.tensor([3, 1, 4, 1])
-    rbf = LeNet5().head.rbf
-    y = rbf.penalties(x) / rbf.temperature
-    criterion = y[torch.arange(4), label] + torch.logsumexp(-y, 1)
-    assert torch.allclose(F.cross_entropy(rbf(x), label), criterion.mean(), rtol=1e-4)
+    rbf = net.head.rbf
+    found = map_loss(rbf.penalties(x) / rbf.temperature, label)
+    assert torch.allclose(F.cross_entropy(rbf(x), label), found, rtol=1e-4)
 
 
 @pytest.mark.parametrize("net", [LeNet5(), LeNet5Modern()])

@@ -9,20 +9,41 @@ from torch import nn
 import striate.models as models
 from striate.design import NAMED
 from striate.errors import BadDesign, BadRun, BadSetting, DoesNotFit
-from striate.models import MODELS, from_spec, native_size, network, spec
+from striate.models import MODELS, from_spec, native_size, network, next_size, spec
+
+FOR_IMAGENET = {
+    "alexnet": 67,
+    "alexnet-owt": 63,
+    "zfnet": 53,
+    "vgg11": 32,
+    "vgg16-bn": 32,
+    "googlenet": 64,
+    "googlenet-bn": 64,
+    "resnet18": 64,
+    "resnet50-v1": 64,
+}
+"""Of those with a thousand classes and large pictures, some of each kind, and the side they are tested at."""
+
+SIDES = {
+    name: m.size for name, m in MODELS.items() if m.classes == 10 and name != "resnet1202"
+} | FOR_IMAGENET
+
+
+def build(name: str) -> nn.Module:
+    return network(name, classes=10, size=SIDES[name])
 
 
 def pictures(name: str, count: int = 2) -> torch.Tensor:
-    model = MODELS[name]
-    return torch.randn(count, model.channels, model.size, model.size)
+    return torch.randn(count, MODELS[name].channels, SIDES[name], SIDES[name])
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=SIDES)
 def name(request: pytest.FixtureRequest) -> str:
     torch.manual_seed(0)
     return request.param
 
 
+@pytest.mark.parametrize("name", MODELS)
 def test_parameters_and_multiply_adds_are_those_in_the_table(name):
     from striate.tracing import trace
 
@@ -50,7 +71,7 @@ def test_every_named_design_is_in_the_table_with_its_own_input():
 
 
 def test_stages_are_as_wide_and_as_coarse_as_promised(name):
-    net, x = network(name).eval(), pictures(name)
+    net, x = build(name).eval(), pictures(name)
     maps = net.stages(x)
     assert list(maps) == list(net.widths) == list(net.strides)
     sides = [m.shape[-1] for m in maps.values()]
@@ -63,32 +84,34 @@ def test_stages_are_as_wide_and_as_coarse_as_promised(name):
 
 
 def test_gradients_reach_every_weight(name):
-    net = network(name)
-    nn.functional.cross_entropy(net(pictures(name, 4)), torch.tensor([0, 1, 2, 3])).backward()
+    net = build(name)
+    x = pictures(name, 4)
+    answers = net.training_logits(x) if hasattr(net, "training_logits") else [net(x)]
+    sum(nn.functional.cross_entropy(logits, torch.tensor([0, 1, 2, 3])) for logits in answers).backward()
     missing = [key for key, weight in net.named_parameters() if weight.grad is None or not weight.grad.any()]
     assert not missing
 
 
 def test_one_picture_gives_what_it_gives_among_others(name):
-    net, x = network(name).eval(), pictures(name, 3)
+    net, x = build(name).eval(), pictures(name, 3)
     with torch.no_grad():
         assert torch.allclose(net(x[:1]), net(x)[:1], rtol=1e-4, atol=1e-4)
 
 
 def test_weights_survive_the_way_through_a_state_dict(name):
-    before, after, x = network(name).eval(), network(name).eval(), pictures(name)
+    before, after, x = build(name).eval(), build(name).eval(), pictures(name)
     after.load_state_dict(before.state_dict())
     assert torch.equal(before(x), after(x))
 
 
 def test_other_classes_and_channels(name):
-    size = MODELS[name].size
-    net = network(name, classes=3, channels=2).eval()
+    size = SIDES[name]
+    net = network(name, classes=3, channels=2, size=size).eval()
     assert net(torch.randn(1, 2, size, size)).shape == (1, 3)
 
 
 def test_channels_last_changes_nothing_but_the_speed(name):
-    net, x = network(name).eval(), pictures(name)
+    net, x = build(name).eval(), pictures(name)
     with torch.no_grad():
         plain = net(x)
         net.to(memory_format=torch.channels_last)
@@ -98,14 +121,14 @@ def test_channels_last_changes_nothing_but_the_speed(name):
 def test_the_same_seed_gives_the_same_weights(name):
     def drawn() -> dict[str, torch.Tensor]:
         torch.manual_seed(7)
-        return network(name).state_dict()
+        return build(name).state_dict()
 
     assert all(torch.equal(a, b) for a, b in zip(drawn().values(), drawn().values(), strict=True))
 
 
 def test_a_network_is_rebuilt_from_plain_json(name):
-    net, x = network(name, classes=4).eval(), pictures(name)
-    plain = json.loads(json.dumps(spec(name, classes=4)))
+    net, x = network(name, classes=4, size=SIDES[name]).eval(), pictures(name)
+    plain = json.loads(json.dumps(spec(name, classes=4, size=SIDES[name])))
     again = from_spec(plain).eval()
     again.load_state_dict(net.state_dict())
     assert torch.equal(net(x), again(x))
@@ -163,6 +186,11 @@ def test_native_sizes():
         native_size(net) for net in ("lenet5", "resnet20", "convnetjs-mnist", DESIGN, "conv3-8, softmax10")
     ]
     assert sizes == [32, None, 24, 12, None]
+
+
+def test_the_next_size_that_fits():
+    asked = [("alexnet", 32), ("alexnet", 67), ("alexnet", 68), ("vgg11", 28), ("vgg11", 33), ("resnet20", 7)]
+    assert [next_size(*one) for one in asked] == [67, 67, 99, 32, 33, 7]
 
 
 def test_an_unknown_name_lists_the_zoo():

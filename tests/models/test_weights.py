@@ -219,11 +219,6 @@ def test_a_missing_file_is_named(tmp_path):
         load_weights(resnet20(), tmp_path / "gone.pt", say=quiet)
 
 
-def test_imagenet_says_that_there_are_none_yet():
-    with pytest.raises(BadWeights, match="none are published for this network yet"):
-        load_weights(resnet20(), "imagenet", say=quiet)
-
-
 def test_half_precision_loads_as_float32(tmp_path):
     source = resnet20()
     torch.save({name: value.half() for name, value in source.state_dict().items()}, tmp_path / "w.pt")

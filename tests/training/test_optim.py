@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from striate.training.optim import AveragedWeights, make_optimizer, rate, restore_state, state_tensors
+from striate.errors import BadSetting
+from striate.training.optim import (
+    AveragedWeights,
+    make_optimizer,
+    picture_scale,
+    rate,
+    renormalise,
+    restore_state,
+    state_tensors,
+)
 from striate.training.recipes import Recipe, recipe_from
 
 
@@ -78,3 +87,51 @@ def test_the_average_follows_its_definition_and_swaps_back() -> None:
     assert torch.allclose(network.weight, torch.tensor(0.5))
     average.swap()
     assert torch.allclose(network.weight, torch.tensor(1.0))
+
+
+def test_filters_beyond_the_radius_are_brought_to_it_and_no_others() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 5), nn.Flatten(), nn.Linear(8, 2))
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.normal_(0, 0.05)
+        net[0].weight[3] *= 50
+        net[2].weight *= 50
+    before = [weight.clone() for weight in net.parameters()]
+    renormalise(net, 0.1)
+    after = list(net.parameters())
+    assert after[0][3].square().mean().sqrt().item() == pytest.approx(0.1, rel=1e-4)
+    torch.testing.assert_close(after[0][3] / after[0][3].norm(), before[0][3] / before[0][3].norm())
+    others = [0, 1, 2, 4, 5, 6, 7]
+    assert torch.equal(after[0][others], before[0][others])
+    assert all(torch.equal(a, b) for a, b in zip(after[1:], before[1:], strict=True))
+
+
+def test_pictures_grow_in_four_steps() -> None:
+    recipe = Recipe(small=0.8)
+    assert [picture_scale(recipe, step, 10) for step in range(10)] == [
+        *(0.5, 0.5, 0.625, 0.625, 0.75, 0.75, 0.875, 0.875, 1.0, 1.0)
+    ]
+    assert picture_scale(Recipe(), 0, 10) == 1.0
+
+
+def test_adadelta_and_its_rate_are_the_papers() -> None:
+    """Zeiler 2012, algorithm 1: the first step is sqrt(eps) / sqrt(E[g^2] + eps) times the gradient."""
+    weight = nn.Parameter(torch.zeros(1, 1))
+    optimizer = make_optimizer(
+        nn.ParameterList([weight]), recipe_from("paper", {"weight_decay": 0.0}, "convnetjs-cifar10")
+    )
+    weight.grad = torch.full((1, 1), 2.0)
+    optimizer.step()
+    eps = 1e-8
+    assert weight.item() == pytest.approx(-2 * (eps**0.5) / (0.05 * 4 + eps) ** 0.5, rel=1e-3)
+
+
+def test_a_papers_recipe_is_found_by_family_and_refused_by_name() -> None:
+    assert recipe_from("paper", {}, "vgg16-bn").epochs == 74
+    assert (
+        recipe_from("paper", {}, "resnet20").epochs == 164
+        and recipe_from("paper", {}, "resnet18").epochs == 120
+    )
+    with pytest.raises(BadSetting, match="recipe paper: lenet5 has none; alexnet, zfnet"):
+        recipe_from("paper", {}, "lenet5")

@@ -15,6 +15,7 @@ from striate.cli.describe import describe
 from striate.cli.evaluate import evaluate
 from striate.cli.models import models
 from striate.cli.predict import predict
+from striate.cli.reproduce import reproduce
 from striate.cli.train import train
 from striate.errors import StriateError
 
@@ -28,7 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (demo, models, describe, data, train, evaluate, predict):
+for command in (demo, models, describe, data, train, evaluate, predict, reproduce):
     app.command()(command)
 
 

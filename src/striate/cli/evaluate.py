@@ -1,33 +1,53 @@
-"""`striate evaluate RUN --data DATA`."""
+"""`striate evaluate RUN... --data DATA`."""
 
 import sys
+from typing import Any
 
 import typer
 
 from striate.cli.results import percent, print_json
+from striate.errors import BadSetting
 
 
 def evaluate(
-    run: str = typer.Argument(..., help="The run folder."),
+    runs: list[str] = typer.Argument(..., metavar="RUN...", help="The run folder; several vote."),
     data: str = typer.Option(None, help="A named set or a path.", show_default="the run's own data"),
     split: str = typer.Option(None, help="train, val or test.", show_default="test, else val"),
     tta: bool = typer.Option(None, "--tta/--no-tta", help="Average each picture with its mirror image."),
+    views: int = typer.Option(None, help="Average crops of each picture: 1, 2, 5 or 10."),
+    scales: str = typer.Option(None, help="Average over lengths of the shorter side: 256,384,512."),
+    dense: bool = typer.Option(False, "--dense", help="Run over whole pictures, convolutionally."),
+    vote: str = typer.Option("mean", help="How several runs agree: mean (of the softmax) or plurality."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
 ) -> None:
-    """Measure a trained model on a data set.
+    """Measure a trained model, or several that vote, on a data set.
 
     Accuracy, top-5, each class, the confusions and the calibration error.
     """
-    from striate.run import load
+    how: dict[str, Any] = {"tta": tta, "views": views, "scales": _scales(scales), "dense": dense}
+    from striate.run import evaluate_together, load
 
-    opened = load(run)
-    figures = opened.evaluate(data, split, tta)
-    if opened.left_out:
-        print(f"warning: left out {len(opened.left_out)} unreadable: {opened.left_out[0]}", file=sys.stderr)
+    opened = [load(run) for run in runs]
+    if len(opened) == 1:
+        figures = opened[0].evaluate(data, split, **how)
+    else:
+        figures = evaluate_together(opened, data, split, vote, **how)
+    left_out = opened[0].left_out
+    if left_out:
+        print(f"warning: left out {len(left_out)} unreadable: {left_out[0]}", file=sys.stderr)
     if json:
-        print_json({"run": run, **figures})
+        print_json({"run": runs[0] if len(runs) == 1 else runs, **figures})
         return
+    for run, figure in zip(runs, figures.get("each", []), strict=False):
+        print(f"{run:30} {percent(figure)}")
     _print(figures)
+
+
+def _scales(text: str | None) -> list[int]:
+    try:
+        return [int(part) for part in text.replace(",", " ").split()] if text else []
+    except ValueError:
+        raise BadSetting(f"--scales {text}: write whole numbers with commas, such as 256,384.") from None
 
 
 def _print(figures: dict) -> None:

@@ -1,18 +1,28 @@
 """`striate models`: the zoo."""
 
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from striate.cli.results import print_json
+from striate.errors import BadSetting
 
 
 def models(
+    plot: str = typer.Option(
+        None, metavar="FILE", help="Draw cost against published error into FILE (.png, .svg)."
+    ),
     json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
 ) -> None:
-    """The zoo: year, paper, parameters, multiply-adds, size of the pictures, weights."""
-    rows = list(_rows())
+    """The zoo: year, paper, parameters, multiply-adds, stages and strides, published error, weights.
+
+    Numbers are for the classes and the size of pictures that the paper had.
+    """
+    if plot is not None:
+        _plot(Path(plot))
+        return
+    rows = _rows()
     if json:
         print_json({"models": rows})
         return
@@ -22,29 +32,83 @@ def models(
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     for column in ("name", "year", "paper"):
         table.add_column(column, no_wrap=True)
-    for column in ("parameters", "mult-adds", "input"):
+    for column in ("parameters", "mult-adds", "input", "classes", "stages (strides)", "error %"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("weights")
     for row in rows:
         counts = f"{row['parameters']:,}", f"{row['multiply_adds']:,}"
         size = "×".join(str(n) for n in row["input"])
-        table.add_row(row["name"], str(row["year"]), row["paper"], *counts, size, row["weights"] or "–")
-    Console(highlight=False).print(table)
-    print("\nBeside these, any design is a network: striate describe 'conv5-16 pad2, relu, pool2, softmax10'")
+        strides = ", ".join(str(stride) for stride in row["strides"].values())
+        error = "" if row["error"] is None else f"{row['error']:.2f}"
+        stages = f"{len(row['strides'])} ({strides})"
+        cells = row["name"], str(row["year"]), row["paper"], *counts, size, str(row["classes"]), stages, error
+        table.add_row(*cells, row["weights"])
+    Console(highlight=False, width=max(170, Console().width)).print(table)
+    print(
+        "\nerror: as published; ImageNet's in the five best guesses, CIFAR-10's and MNIST's in the best.\n"
+        "Beside these, any design is a network: striate describe 'conv5-16 pad2, relu, pool2, softmax10'"
+    )
 
 
-def _rows() -> Iterator[dict[str, Any]]:
-    """One dict per network, oldest first, for ten classes and the pictures it was made for."""
+def _rows() -> list[dict[str, Any]]:
+    """One dict per network, oldest first."""
+    import torch
+
+    from striate.models import MODELS, network
+    from striate.models.published import IMAGENET
+
+    rows = []
+    for name, model in sorted(MODELS.items(), key=lambda item: item[1].year):
+        with torch.device("meta"):
+            strides = network(name).strides
+        rows.append(
+            {
+                "name": name,
+                "year": model.year,
+                "paper": model.paper,
+                "parameters": model.parameters,
+                "multiply_adds": model.multiply_adds,
+                "input": [model.channels, model.size, model.size],
+                "fixed_size": model.fixed_size,
+                "classes": model.classes,
+                "strides": strides,
+                "judged": model.judged,
+                "error": model.error,
+                "weights": "imagenet (torchvision)" if name in IMAGENET else "",
+            }
+        )
+    return rows
+
+
+def _plot(path: Path) -> None:
+    """Cost against published error, one panel for each data set that errors were measured on."""
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise BadSetting(f"--plot {path}: name a file that ends in .png, .svg or .pdf.")
+    from matplotlib.figure import Figure
+
+    from striate.ink import BLUE
     from striate.models import MODELS
 
-    for name, model in sorted(MODELS.items(), key=lambda item: item[1].year):
-        yield {
-            "name": name,
-            "year": model.year,
-            "paper": model.paper,
-            "parameters": model.parameters,
-            "multiply_adds": model.multiply_adds,
-            "input": [model.channels, model.size, model.size],
-            "fixed_size": model.fixed_size,
-            "weights": model.weights,
-        }
+    judged = [(name, model) for name, model in MODELS.items() if model.error is not None]
+    sets = sorted({model.judged for _, model in judged})
+    figure = Figure(figsize=(6 * len(sets), 5.5), layout="constrained")
+    for axes, data in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
+        some = [(name, model) for name, model in judged if model.judged == data]
+        axes.scatter(
+            [model.multiply_adds for _, model in some],
+            [model.error for _, model in some],
+            s=[12 + 4 * (model.parameters / 1e5) ** 0.5 for _, model in some],
+            color=tuple(part / 255 for part in BLUE),
+            alpha=0.6,
+        )
+        for name, model in some:
+            place = (model.multiply_adds, model.error)
+            axes.annotate(name, place, xytext=(4, 4), textcoords="offset points", fontsize=8)
+        axes.set_xscale("log")
+        axes.set_title(data)
+        axes.set_xlabel("multiply-adds for one picture")
+        axes.set_ylabel("published error, %")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.margins(x=0.15)
+    figure.savefig(path, dpi=130)
+    print(path)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from striate.data.datasets import SETS, find
+from striate.data.derived import DERIVED, derive
 from striate.data.readers import READERS
 from striate.data.source import ImageFile, Source, Split
 from striate.data.split import hold_out, split
@@ -22,6 +23,8 @@ def open_data(data: str | Path, download: bool = False, seed: int = 0) -> Source
     A set without splits of its own gets them, stratified, by `seed`. Raises `BadData`: not there, or not
     recognised (the message lists what was looked for), or damaged.
     """
+    if str(data) in DERIVED:
+        return derive(str(data), open_data(DERIVED[str(data)], download, seed))
     path = find(data, download)
     reader = next((reader for reader in READERS.values() if reader.recognise(path)), None)
     if reader is None:

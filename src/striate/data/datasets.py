@@ -4,30 +4,14 @@ A name is looked up under `STRIATE_DATA`, then in the user's cache, and download
 so: from the publisher, with its size and licence said first, checked against a known sum.
 """
 
-import hashlib
-import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 from striate.data.readers import digits
 from striate.errors import BadData
-
-
-@dataclass(frozen=True)
-class File:
-    """One file of a set as published."""
-
-    url: str
-    size: int
-    """Bytes."""
-    md5: str
-
-    @property
-    def name(self) -> str:
-        return self.url.rsplit("/", 1)[-1]
+from striate.fetching import File, Progress, cache_root, data_root, fetch
 
 
 @dataclass(frozen=True)
@@ -91,8 +75,6 @@ SETS: dict[str, NamedSet] = {
     ),
 }
 
-Progress = Callable[[int, int], None]
-
 
 def find(data: str | Path, download: bool = False, progress: Progress | None = None) -> Path:
     """Where a named set or a path is; `BadData` says where it was looked for and what would fetch it.
@@ -117,25 +99,13 @@ def find(data: str | Path, download: bool = False, progress: Progress | None = N
     )
 
 
-def data_root() -> Path | None:
-    """The folder that `STRIATE_DATA` names, if it is set."""
-    root = os.environ.get("STRIATE_DATA")
-    return Path(root).expanduser() if root else None
-
-
-def cache_root() -> Path:
-    """Where downloads are kept: the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "striate" / "data"
-
-
 def _named(name: str, download: bool, progress: Progress | None) -> Path:
     known, root = SETS[name], data_root()
     usual = (name, f"{name}.zip", *known.also)
     here = next((root / n for n in usual if (root / n).exists()), None) if root else None
     if here is not None:
         return here
-    folder = cache_root() / name
+    folder = cache_root() / "data" / name
     missing = [file for file in known.files if not (folder / file.name).is_file()]
     if not missing:
         return folder
@@ -150,55 +120,3 @@ def _named(name: str, download: bool, progress: Progress | None) -> Path:
     for file in missing:
         fetch(file, folder, progress)
     return folder
-
-
-def fetch(file: File, folder: Path, progress: Progress | None = None) -> Path:
-    """Download one file; it gets its name only once it is whole and its sum is right."""
-    target = folder / file.name
-    part = folder / f"{file.name}.{os.getpid()}.part"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        found = _copy(file, part, progress or _say(file.name))
-        if found != file.md5:
-            raise BadData(
-                f"{file.url}: came with the sum {found}, not {file.md5}: damaged or replaced; try again"
-            )
-        os.replace(part, target)
-    except OSError as why:
-        raise BadData(
-            f"{file.url}: could not be fetched: {why}; or put {file.name} into {folder} yourself"
-        ) from why
-    finally:
-        part.unlink(missing_ok=True)
-    return target
-
-
-def _copy(file: File, part: Path, progress: Progress) -> str:
-    """Stream the file to `part`; the md5 sum of what came. Stops where more comes than was promised."""
-    import urllib.request  # slow to import, and hardly ever needed
-
-    digest, done = hashlib.md5(usedforsecurity=False), 0
-    request = urllib.request.Request(file.url, headers={"User-Agent": "striate"})
-    with urllib.request.urlopen(request, timeout=30) as stream, part.open("wb") as out:
-        while done <= file.size and (block := stream.read(1 << 18)):
-            out.write(block)
-            digest.update(block)
-            done += len(block)
-            progress(done, file.size)
-    return digest.hexdigest()
-
-
-def _say(name: str) -> Progress:
-    """Percentages on standard error: rewritten in place on a terminal, else every tenth part."""
-    terminal, last = sys.stderr.isatty(), -1
-
-    def say(done: int, total: int) -> None:
-        nonlocal last
-        now = min(100, 100 * done // max(1, total))
-        if now == last or (not terminal and now // 10 == last // 10):
-            return
-        last = now
-        end = "\n" if now == 100 or not terminal else ""
-        print(f"{chr(13) if terminal else ''}{name} {now:3d} %", end=end, file=sys.stderr, flush=True)
-
-    return say

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from striate.data.source import ImageFile
 from striate.errors import BadData
@@ -108,10 +108,11 @@ def decode(
 
 
 def header(data: bytes) -> tuple[int, int, bool] | None:
-    """(height, width, has colour) of a picture, nothing decoded; None where it is no picture."""
+    """(height, width, has colour) of a picture, upright, nothing decoded; None where it is no picture."""
     try:
         with Image.open(BytesIO(data), formats=_formats(data)) as image:
-            return image.height, image.width, image.mode not in GREY
+            height, width = (image.width, image.height) if _lying(image) else (image.height, image.width)
+            return height, width, image.mode not in GREY
     except Exception:  # as in `decode`; whoever needs the pixels will get the message
         return None
 
@@ -160,6 +161,14 @@ def _upright(image: Image.Image) -> Image.Image:
         with suppress(Exception):
             return ImageOps.exif_transpose(image)
     return image
+
+
+def _lying(image: Image.Image) -> bool:
+    """Whether the camera says that the picture is to be turned by a quarter."""
+    if _ROTATION & image.info.keys():
+        with suppress(Exception):  # as in `_upright`
+            return image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    return False
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -1,12 +1,10 @@
-"""The zoo: a plain table of every network by name, and the one function that builds any network.
+"""The zoo: the one function that builds any network, by its name in `table.MODELS`, as a design, from a file.
 
-A new architecture is one file in this folder and one line in `MODELS`.
+A new architecture is one file in this folder and one line in `table.MODELS`.
 """
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,69 +14,12 @@ from striate import design
 from striate.design import NAMED, Design
 from striate.design.layers import LAYERS
 from striate.errors import BadDesign, BadRun, BadSetting, DoesNotFit, one_of
-from striate.models import resnet
+from striate.models import published
 from striate.models.designed import Designed
-from striate.models.lenet import lenet5, lenet5_modern
+from striate.models.table import MODELS, Size
 from striate.models.weights import load_weights
 
-Size = tuple[int, int]
-"""Height and width."""
-Builder = Callable[[int, int, Size], nn.Module]
-"""(classes, channels, size) -> a backbone (see `models.backbone`)."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """A line of the table: how to build a network, and what the paper built it for."""
-
-    build: Builder
-    year: int
-    paper: str
-    channels: int
-    """Of the pictures it was made for."""
-    size: int
-    """Height and width of the pictures it was made for."""
-    parameters: int
-    """With ten classes; LeNet-5's without the fixed codes."""
-    multiply_adds: int
-    """For one picture: of convolutions and matrix products."""
-    fixed_size: bool = False
-    """Whether pictures of other sizes are brought to this one before it sees them."""
-    weights: str = ""
-    """Which trained weights can be fetched for it, in words; empty while there are none."""
-
-
-def _any_size(build: Callable[[int, int], nn.Module]) -> Builder:
-    """A builder for a network whose layers do not depend on the pictures' size."""
-    return lambda classes, channels, size: build(classes, channels)
-
-
-def _named(name: str) -> Builder:
-    """A builder for one of the named designs; the paper's channels give way to those asked for."""
-    return lambda classes, channels, size: Designed(design.parse(NAMED[name]), classes, (channels, *size))
-
-
-LECUN, KARPATHY, NIELSEN, HE = "LeCun et al.", "Karpathy", "Nielsen", "He et al."
-FIXED = True
-
-# name: how it is built, year, paper, channels, size, parameters, multiply-adds, whether of that size only
-MODELS: dict[str, Model] = {
-    "lenet5": Model(_any_size(lenet5), 1998, LECUN, 1, 32, 60_000, 416_520, FIXED),
-    "lenet5-modern": Model(_any_size(lenet5_modern), 1998, LECUN, 1, 32, 61_706, 416_520, FIXED),
-    "convnetjs-mnist": Model(_named("convnetjs-mnist"), 2014, KARPATHY, 1, 24, 5_994, 578_560, FIXED),
-    "convnetjs-cifar10": Model(_named("convnetjs-cifar10"), 2014, KARPATHY, 3, 32, 22_466, 3_920_000, FIXED),
-    "nielsen-shallow": Model(_named("nielsen-shallow"), 2015, NIELSEN, 1, 28, 79_510, 79_400, FIXED),
-    "nielsen-conv1": Model(_named("nielsen-conv1"), 2015, NIELSEN, 1, 28, 289_630, 577_000, FIXED),
-    "nielsen-conv2": Model(_named("nielsen-conv2"), 2015, NIELSEN, 1, 28, 85_670, 1_633_000, FIXED),
-    "nielsen-conv2-relu": Model(_named("nielsen-conv2-relu"), 2015, NIELSEN, 1, 28, 85_670, 1_633_000, FIXED),
-    "nielsen-conv2-fc2": Model(_named("nielsen-conv2-fc2"), 2015, NIELSEN, 1, 28, 95_770, 1_643_000, FIXED),
-    "nielsen-dropout": Model(_named("nielsen-dropout"), 2015, NIELSEN, 1, 28, 1_672_570, 3_218_000, FIXED),
-    "resnet20": Model(_any_size(resnet.resnet20), 2015, HE, 3, 32, 269_722, 40_551_040),
-    "resnet32": Model(_any_size(resnet.resnet32), 2015, HE, 3, 32, 464_154, 68_862_592),
-    "resnet44": Model(_any_size(resnet.resnet44), 2015, HE, 3, 32, 658_586, 97_174_144),
-    "resnet56": Model(_any_size(resnet.resnet56), 2015, HE, 3, 32, 853_018, 125_485_696),
-    "resnet110": Model(_any_size(resnet.resnet110), 2015, HE, 3, 32, 1_727_962, 252_887_680),
-}
+__all__ = ["MODELS", "Size", "from_spec", "native_size", "network", "next_size", "spec", "weights_file"]
 
 
 def network(
@@ -88,6 +29,7 @@ def network(
     channels: int | None = None,
     size: int | Size | None = None,
     weights: str | Path | None = None,
+    download: bool = False,
     floor: bool | None = None,
 ) -> nn.Module:
     """Build a network: (B, channels, *size) -> logits (B, classes).
@@ -98,7 +40,8 @@ def network(
         classes: how many it tells apart; a design's last fully connected layer is made to give as many.
         channels, size: of the pictures; size is height and width alike or (height, width).
             All three default to what the network was made for, and else to 10, 3 and 32.
-        weights: a file to start from (see `weights.load_weights`).
+        weights: a file to start from (see `weights.load_weights`), or "imagenet" for published ones.
+        download: fetch published weights that are not on this machine.
         floor: of designs: drop rows and columns that a filter leaves over, as PyTorch does, where it
             would otherwise be refused.
 
@@ -114,8 +57,15 @@ def network(
         found = _read(net)
         built = _build(found, *_arguments(found, classes, channels, size), floor)
     if weights is not None:
-        load_weights(built, weights)
+        load_weights(built, weights_file(net, weights, download))
     return built
+
+
+def weights_file(net: str | Path | nn.Module, weights: str | Path, download: bool = False) -> Path:
+    """The file that `weights` means: a path, or "imagenet" for those published for `net`."""
+    if str(weights) != "imagenet":
+        return Path(weights)
+    return published.imagenet(type(net).__name__ if isinstance(net, nn.Module) else str(net), download)
 
 
 def native_size(net: str | Path | nn.Module) -> int | None:
@@ -127,6 +77,17 @@ def native_size(net: str | Path | nn.Module) -> int | None:
         return MODELS[found].size if MODELS[found].fixed_size else None
     square = found.input is not None and found.input[1] == found.input[2]
     return found.input[1] if found.input is not None and square else None
+
+
+def next_size(net: str | Path | nn.Module, side: int) -> int:
+    """The smallest side, `side` or more, of square pictures that a network takes."""
+    found = None if isinstance(net, nn.Module) else _read(net)
+    if not isinstance(found, str):
+        return side
+    model = MODELS[found]
+    if side <= model.least:
+        return model.least
+    return model.least + -(-(side - model.least) // model.every) * model.every
 
 
 def spec(
@@ -232,7 +193,7 @@ def _arguments(
         usual_classes = found.classes or 10
     else:
         model = MODELS[found]
-        usual_channels, usual_size, usual_classes = model.channels, (model.size, model.size), 10
+        usual_channels, usual_size, usual_classes = model.channels, (model.size, model.size), model.classes
     if size is None:
         height, width = usual_size
     else:

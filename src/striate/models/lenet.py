@@ -15,16 +15,18 @@ One idea: convolve, subsample, convolve again, and learn every filter from the p
 | all   |          | 60,000    | 340,908     |
 
 Deviations: the ten 7x12 bitmaps are our own drawing (the paper shows its pixels only in a figure); the
-loss is cross-entropy over -distance/12 (see `TEMPERATURE` and `LeNet5.forward`); the optimiser is the
-recipe's, not the stochastic diagonal Levenberg-Marquardt. Multiply-adds: 326,520 along the links, with
-the ten distances; C3 runs as a dense convolution with zeros (240,000 for 150,000), which makes 416,520.
+loss in training is cross-entropy over -distance/12 (see `TEMPERATURE`; the paper's two losses are `mse_loss`
+and `map_loss`); the optimiser is the recipe's, not the stochastic diagonal Levenberg-Marquardt.
+Multiply-adds: 326,520 along the links, with the ten distances; C3 runs as a dense convolution with zeros
+(240,000 for 150,000), which makes 416,520.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from striate.errors import BadSetting, DoesNotFit
 
@@ -68,7 +70,7 @@ class Subsampling(nn.Module):
         self.bias = nn.Parameter(torch.empty(maps).uniform_(-2.4 / 4, 2.4 / 4))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, 2) * (4 * self.weight[:, None, None]) + self.bias[:, None, None]
+        return functional.avg_pool2d(x, 2) * (4 * self.weight[:, None, None]) + self.bias[:, None, None]
 
 
 class SparseConv(nn.Module):
@@ -92,7 +94,7 @@ class SparseConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H - 4, W - 4). The missing links are zeros that never learn."""
         dense = self.weight.new_zeros(self.outputs * self.inputs, 5, 5).index_copy(0, self.links, self.weight)
-        return F.conv2d(x, dense.view(self.outputs, self.inputs, 5, 5), self.bias)
+        return functional.conv2d(x, dense.view(self.outputs, self.inputs, 5, 5), self.bias)
 
     def extra_repr(self) -> str:
         return f"{self.inputs}, {self.outputs}, links={len(self.links)}"
@@ -177,8 +179,8 @@ class LeNet5(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, 32, 32) -> logits (B, classes): minus the penalties, y_i = |x - w_i|² / TEMPERATURE.
 
-        Softmax cross-entropy over them is y_D + log Σ e^(-y_i): the paper's maximum-a-posteriori criterion
-        without its e^(-j), the constant of a rubbish class (j -> infinity).
+        Softmax cross-entropy over them is the second of the paper's losses (`map_loss`) without a rubbish
+        class.
         """
         return self.head(self.stages(x)["stage2"])
 
@@ -197,6 +199,24 @@ class LeNet5Head(nn.Module):
         _one_cell(maps, "lenet5")
         c5 = self.squash(self.c5(maps)).flatten(1)
         return self.rbf(self.squash(self.f6(c5)))
+
+
+def mse_loss(penalties: Tensor, label: Tensor) -> Tensor:
+    """Equation 8: the mean penalty y_D of the right class. Penalties (B, classes) >= 0, label (B,) -> scalar.
+
+    It has no term that pushes wrong classes away: the fixed codes keep it from collapsing.
+    """
+    return penalties.gather(1, label[:, None]).mean()
+
+
+def map_loss(penalties: Tensor, label: Tensor, rubbish: float = math.inf) -> Tensor:
+    """Equation 9: the mean of y_D + log(e^-j + Σ e^-y_i), of the same shapes.
+
+    `rubbish` is the paper's j: a class of everything else with that penalty, which keeps those of wrong
+    classes from being pushed further than it. The paper gives no value; without one it is cross-entropy.
+    """
+    constant = torch.full_like(penalties[:, :1], -rubbish)
+    return functional.cross_entropy(torch.cat([-penalties, constant], 1), label)
 
 
 def connections(network: LeNet5) -> dict[str, int]:

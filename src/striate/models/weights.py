@@ -45,10 +45,6 @@ def load_weights(network: nn.Module, path: str | Path, say: Callable[[str], Any]
         BadWeights: the file is missing, damaged, holds more than tensors, or is of another network; the
             message names the first tensor that does not fit, with both shapes.
     """
-    if str(path) == "imagenet":
-        raise BadWeights(
-            "weights 'imagenet': none are published for this network yet: name a file (.safetensors, .pt)"
-        )
     path = Path(path)
     ours, theirs = _counted(network.state_dict()), _counted(read(path))
     last = _classifier(ours)

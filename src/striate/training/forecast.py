@@ -10,6 +10,7 @@ from striate.data.loader import Loader
 from striate.memory import peak_memory
 from striate.task import Task
 from striate.training.loop import Training
+from striate.training.optim import picture_scale
 from striate.training.recipes import Recipe
 
 
@@ -45,7 +46,9 @@ def forecast(network: nn.Module, task: Task, loader: Loader, recipe: Recipe, sto
     step = min(times[1:] or times)
     piece = -(-len(images) // recipe.accumulate)
     memory = peak_memory(network, tuple(images.shape[1:]), piece) + store_bytes
-    return Forecast(step * trial.steps, memory)
+    # A picture costs as much as it has pixels.
+    share = sum(picture_scale(recipe, percent, 100) ** 2 for percent in range(100)) / 100
+    return Forecast(step * trial.steps * share, memory)
 
 
 def duration(seconds: float) -> str:

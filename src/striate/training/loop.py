@@ -21,7 +21,7 @@ from striate.data.loader import Loader
 from striate.errors import BadSetting
 from striate.task import Target, Task
 from striate.training.checkpoint import restore, save_state, save_tensors
-from striate.training.optim import AveragedWeights, make_optimizer, picture_scale, rate, set_rate
+from striate.training.optim import AveragedWeights, make_optimizer, picture_scale, rate, renormalise, set_rate
 from striate.training.recipes import Recipe
 
 Row = dict[str, Any]
@@ -126,6 +126,8 @@ class Training:
             if self.recipe.clip:
                 nn.utils.clip_grad_norm_(parameters, self.recipe.clip)
             self.optimizer.step()
+            if self.recipe.renorm:
+                renormalise(self.network, self.recipe.renorm)
             self.optimizer.zero_grad(set_to_none=True)
             self.step += 1
             counted += len(images) * self.loader.world

@@ -9,7 +9,7 @@ from striate.training.recipes import Recipe
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD or AdamW, fused: one kernel per step instead of several per tensor.
+    """SGD, AdamW or Adadelta; the first two fused: one kernel per step instead of several per tensor.
 
     Weight decay spares vectors and scalars (biases, norms). Parameters under `network.head` take
     `recipe.head_lr` times the learning rate. Each group's `peak` is the rate that the schedule scales.
@@ -27,6 +27,8 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     ]
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, fused=True)
+    if recipe.optimizer == "adadelta":
+        return torch.optim.Adadelta(groups, rho=0.95, eps=1e-8)
     nesterov = recipe.nesterov and recipe.momentum > 0
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=True)
 
@@ -43,6 +45,8 @@ def rate(recipe: Recipe, step: int, total: int) -> float:
         return 1 - done
     if recipe.schedule == "step":
         return 0.1 ** sum(step >= milestone * total for milestone in recipe.milestones)
+    if recipe.schedule == "exponential":
+        return 0.96 ** (step / total * recipe.epochs // 8)
     return 1.0
 
 
@@ -51,6 +55,15 @@ def picture_scale(recipe: Recipe, step: int, total: int) -> float:
     if step >= recipe.small * total:
         return 1.0
     return 0.5 + 0.125 * int(4 * step / (recipe.small * total))
+
+
+@torch.no_grad()
+def renormalise(network: nn.Module, limit: float) -> None:
+    """Scale convolution filters whose root mean square is above `limit` back to it (Zeiler & Fergus 2013)."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            size = layer.weight.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+            layer.weight.mul_((limit / size).clamp(max=1.0))
 
 
 def set_rate(optimizer: torch.optim.Optimizer, share: float) -> None:

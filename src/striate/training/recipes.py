@@ -15,16 +15,17 @@ class Recipe:
     """Passes over the training pictures."""
     batch: int = 64
     """Pictures per optimizer step, over all processes."""
-    optimizer: Literal["sgd", "adamw"] = "adamw"
+    optimizer: Literal["sgd", "adamw", "adadelta"] = "adamw"
     lr: float = 3e-3
     """Peak learning rate."""
     momentum: float = 0.9
-    """Of sgd; adamw's betas stay 0.9 and 0.999."""
+    """Of sgd; adamw's betas stay 0.9 and 0.999, adadelta's rho 0.95 (Zeiler 2012)."""
     nesterov: bool = True
     weight_decay: float = 0.02
-    """Not applied to norms and biases. Coupled for sgd (He 2015), decoupled for adamw (Loshchilov 2017)."""
-    schedule: Literal["cosine", "linear", "step", "constant"] = "cosine"
-    """After the warm-up: down to zero along a cosine or a line, ÷10 at each milestone, or flat."""
+    """Not applied to norms and biases. Decoupled for adamw (Loshchilov 2017), else coupled (He 2015)."""
+    schedule: Literal["cosine", "linear", "step", "exponential", "constant"] = "cosine"
+    """After the warm-up: down to zero along a cosine or a line, ÷10 at each milestone, by 4 % every eight
+    epochs (Szegedy 2014), or flat."""
     milestones: tuple[float, ...] = (0.5, 0.75)
     """Of the step schedule, as shares of the training."""
     warmup: float = 0.1
@@ -34,6 +35,9 @@ class Recipe:
     label_smoothing: float = 0.0
     ema: float = 0.0
     """Decay of the averaged weights that are evaluated and kept (Polyak); 0 keeps the weights themselves."""
+    renorm: float = 0.0
+    """Convolution filters whose values have a larger root mean square are scaled back to it after each step
+    (Zeiler & Fergus 2013); 0 leaves them alone."""
     clip: float = 0.0
     """Largest norm of the gradient; 0 leaves it alone."""
     accumulate: int = 1
@@ -62,7 +66,7 @@ class Recipe:
         for key in ("momentum", "warmup", "label_smoothing", "ema", "small"):
             if not 0 <= getattr(self, key) < 1:
                 raise BadSetting(f"{key} is {getattr(self, key)}: it must be at least 0 and below 1.")
-        for key in ("weight_decay", "clip", "patience", "head_lr"):
+        for key in ("weight_decay", "clip", "patience", "head_lr", "renorm"):
             if getattr(self, key) < 0:
                 raise BadSetting(f"{key} is {getattr(self, key)}: it must not be negative.")
         for key, choices in _CHOICES.items():
@@ -97,13 +101,31 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def recipe_from(name: str, changes: dict[str, Any]) -> Recipe:
+def paper(net: str) -> Recipe:
+    """The recipe that a network was published with, by its name or the name of its family.
+
+    Raises:
+        BadSetting: no paper gives one that is implemented; those that do are listed.
+    """
+    from striate.training.papers import PAPERS
+
+    found = max((name for name in PAPERS if net.startswith(name)), key=len, default=None)
+    if found is None:
+        raise BadSetting(
+            f"recipe paper: {net or 'this network'} has none; {', '.join(PAPERS)} and their variants have."
+        )
+    return PAPERS[found]
+
+
+def recipe_from(name: str, changes: dict[str, Any], net: str = "") -> Recipe:
     """The recipe called `name` with some fields changed; values may be text as typed.
+
+    "paper" is the recipe that the network called `net` was published with.
 
     Raises:
         BadSetting: an unknown recipe or field (the nearest is named), or a value of the wrong type.
     """
-    recipe = RECIPES[one_of("recipe", name, RECIPES)]
+    recipe = paper(net) if name == "paper" else RECIPES[one_of("recipe", name, [*RECIPES, "paper"])]
     typed = {key: _typed(one_of("setting", key, _TYPES), value) for key, value in changes.items()}
     return replace(recipe, **typed)
 

@@ -1,0 +1,65 @@
+"""`striate reproduce EXPERIMENT`."""
+
+import json as jsonlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from striate.cli.results import print_json
+from striate.errors import one_of
+
+
+def reproduce(
+    experiment: str = typer.Argument(None, help="Which one; without it they are listed."),
+    quick: bool = typer.Option(False, "--quick", help="A scaled-down run; what was scaled is printed."),
+    only: str = typer.Option(None, help="Only the rows whose name contains this."),
+    seed: int = typer.Option(0, help="Of the first training; a vote takes those that follow."),
+    out: str = typer.Option(None, help="Where the runs go.", show_default="runs/reproduce-EXPERIMENT"),
+    download: bool = typer.Option(False, "--download", help="Fetch a named set that is not here."),
+    json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
+) -> None:
+    """A published result: the paper's number beside ours.
+
+    Trainings that are finished in the output folder are not done again, so a run that was stopped goes on.
+    """
+    from striate.reproduce import EXPERIMENTS
+    from striate.reproduce.runner import rows
+
+    if experiment is None:
+        for name, one in EXPERIMENTS.items():
+            print(f"{name:14} {one.title} ({len(one.lines)} rows)")
+        return
+    chosen = EXPERIMENTS[one_of("experiment", experiment, EXPERIMENTS)]
+    folder = Path(out or f"runs/reproduce-{experiment}{'-quick' if quick else ''}")
+    say = lambda text: print(text, file=sys.stderr)  # noqa: E731
+    say(f"{chosen.title}\n{chosen.source}\nunlike there: {chosen.differs}")
+    if quick:
+        say(f"scaled down: {chosen.scaled}")
+    table = []
+    for row in rows(chosen, folder, quick=quick, seed=seed, only=only, download=download, say=say):
+        table.append(row)
+        found = {"experiment": experiment, "quick": quick, "figure": chosen.figure, "rows": table}
+        (folder / "results.json").write_text(jsonlib.dumps(found, indent=1), encoding="utf-8")
+    if json:
+        print_json({"experiment": experiment, "quick": quick, "figure": chosen.figure, "rows": table})
+        return
+    _print(table, chosen.figure)
+
+
+def _print(table: list[dict[str, Any]], figure: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("")
+    for column in (f"published {figure} %", f"ours {figure} %", "seeds", "epochs", "seconds"):
+        shown.add_column(column, justify="right")
+    for row in table:
+        published = "–" if row["published"] is None else f"{row['published']:.2f}"
+        seeds = ", ".join(map(str, row["seeds"]))
+        shown.add_row(
+            row["name"], published, f"{row['ours']:.2f}", seeds, str(row["epochs"]), f"{row['seconds']:,.0f}"
+        )
+    Console(highlight=False).print(shown)

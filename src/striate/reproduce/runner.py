@@ -1,0 +1,81 @@
+"""Runs an experiment row by row: each training is a run folder, so what is finished is not done again."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from striate.data.derived import DERIVED
+from striate.errors import BadRun
+from striate.models import MODELS
+from striate.reproduce.experiment import Experiment, Line
+from striate.run import Run, evaluate_together, load
+from striate.verbs import train
+
+Row = dict[str, Any]
+"""`{"name", "published", "ours", "seeds", "epochs", "seconds"}`: figures in per cent, seconds of training."""
+
+
+def rows(
+    experiment: Experiment,
+    folder: Path,
+    *,
+    quick: bool = False,
+    seed: int = 0,
+    only: str | None = None,
+    download: bool = False,
+    progress: bool = True,
+    say: Callable[[str], Any] = print,
+) -> Iterator[Row]:
+    """Train what is not yet trained in `folder`, and yield the table row by row.
+
+    `only` takes the lines whose name contains it. A training that was killed goes on from its checkpoint.
+    """
+    for line in experiment.lines:
+        if only and only.lower() not in line.name.lower():
+            continue
+        say(f"{line.name}: {line.seeds} training{'s' if line.seeds > 1 else ''}")
+        runs = [
+            _trained(line, folder, quick, seed + number, download, progress) for number in range(line.seeds)
+        ]
+        yield _row(experiment, line, runs, range(seed, seed + line.seeds))
+
+
+def _trained(line: Line, folder: Path, quick: bool, seed: int, download: bool, progress: bool) -> Run:
+    """The run of one line and seed; votes find the run of the line that trained the same network."""
+    changes = line.changes | (line.quick if quick else {})
+    named = line.net if line.net in MODELS else "design"
+    digest = hashlib.blake2b(repr((line.net, line.size, sorted(changes.items()))).encode(), digest_size=4)
+    place = folder / f"{Path(line.data).stem}-{named}-{digest.hexdigest()}-seed{seed}"
+    try:
+        return load(place)
+    except BadRun:  # not there, or not finished: a damaged one is reported by train
+        return train(
+            "classify",
+            data=line.data,
+            net=line.net,
+            recipe=line.recipe,
+            changes=changes,
+            size=line.size,
+            seed=seed,
+            out=place,
+            resume=True,
+            download=download and line.data not in DERIVED,
+            progress=progress,
+        )
+
+
+def _row(experiment: Experiment, line: Line, runs: list[Run], seeds: range) -> Row:
+    figures = [run.figures for run in runs]
+    accuracy = figures[0]["accuracy"]
+    if len(runs) > 1:
+        accuracy = evaluate_together(runs, vote="plurality")["accuracy"]
+    ours = 100 * (1 - accuracy if experiment.figure == "error" else accuracy)
+    return {
+        "name": line.name,
+        "published": line.published,
+        "ours": round(ours, 2),
+        "seeds": list(seeds),
+        "epochs": figures[0]["epochs"],
+        "seconds": round(sum(f["seconds"] for f in figures), 1),
+    }

@@ -1,0 +1,175 @@
+"""Several looks at one picture, averaged: crops, mirror images, scales, dense evaluation, other networks.
+
+Ten crops are those of Krizhevsky et al. 2012, section 4.1: the corners and the centre, and their mirror
+images, the ten softmax answers averaged. Dense evaluation is that of Simonyan and Zisserman 2015, section
+3.2: the network runs convolutionally over the whole picture and its mirror image, the score maps are averaged
+over places, the softmax over mirror images and scales.
+
+Answers are the logarithm of the averaged probabilities, which every metric reads as logits.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from striate.data.augment import normalise
+from striate.data.picture import encoded, header
+from striate.data.prepare import Prepare
+from striate.data.source import Split
+from striate.data.store import Store, decode
+from striate.errors import BadData, BadSetting
+from striate.models.dense import fully_convolutional
+from striate.task import Target
+from striate.tasks.classify.data import targets
+
+CROPS = (1, 2, 5, 10)
+"""Centre; centre and mirror image; corners and centre; those and their mirror images."""
+
+BATCH = 128
+TINY = 1e-12
+"""Below the least probability that is told from none: keeps the logarithm finite."""
+
+
+def look(
+    network: nn.Module,
+    split: Split,
+    prepare: Prepare,
+    *,
+    crops: int = 1,
+    scales: Sequence[int] = (),
+    dense: bool = False,
+) -> tuple[Tensor, Target, list[str]]:
+    """Every picture seen in several ways.
+
+    Args:
+        crops: one of `CROPS`; ignored where `dense`.
+        scales: lengths of the shorter side that pictures are brought to, in pixels. Without any, 8/7 of the
+            network's size for crops (256 for 224), and the network's size for dense evaluation.
+        dense: look at the whole of every picture, whatever its shape.
+
+    Returns:
+        Log-probabilities float32 (N, classes) on the CPU, the targets, and a line for every damaged picture.
+
+    Raises:
+        BadSetting: another number of crops, a scale below the network's size, or a black border.
+        DoesNotFit: dense evaluation of a network that has no fully convolutional form.
+    """
+    side = min(prepare.size)
+    if crops not in CROPS:
+        raise BadSetting(f"views {crops}: there are {', '.join(map(str, CROPS))}.")
+    if prepare.border and (dense or scales or crops > 2):
+        raise BadSetting(
+            "views: this network's pictures have a black border, so there is nothing to crop; use --tta."
+        )
+    chosen = tuple(scales) or ((side,) if dense or crops < 5 else (round(side * 8 / 7),))
+    small = [scale for scale in chosen if scale < side]
+    if small:
+        raise BadSetting(f"scale {small[0]} is below the network's pictures of {side}: give {side} or more.")
+    one = _dense if dense else _cropped
+    total, truth, left_out = None, {}, []
+    for scale in chosen:
+        probabilities, truth, left_out = one(network, split, prepare, scale, crops)
+        total = probabilities if total is None else total + probabilities
+    assert total is not None
+    return (total / len(chosen)).clamp(min=TINY).log(), truth, left_out
+
+
+def vote(answers: Sequence[Tensor], how: str = "mean") -> Tensor:
+    """The answers (N, classes) of several networks as one, in log-probabilities.
+
+    "mean" averages the softmax (Krizhevsky 2012). "plurality" gives each network one vote (Nielsen, chapter
+    6); what it calls a probability is a share of the votes, and the mean softmax decides between equals.
+    """
+    softmax = torch.stack([answer.float().softmax(1) for answer in answers])
+    mean = softmax.mean(0)
+    if how == "mean":
+        return mean.clamp(min=TINY).log()
+    if how != "plurality":
+        raise BadSetting(f"vote {how}: there are mean and plurality.")
+    votes = torch.zeros_like(mean)
+    for one in softmax:
+        votes.scatter_add_(1, one.argmax(1, keepdim=True), torch.ones_like(mean[:, :1]))
+    return ((votes + mean) / (len(answers) + 1)).clamp(min=TINY).log()
+
+
+def _cropped(
+    network: nn.Module, split: Split, prepare: Prepare, scale: int, crops: int
+) -> tuple[Tensor, Target, list[str]]:
+    """The mean softmax of the crops of every picture, its shorter side brought to `scale`."""
+    if prepare.border == 0:
+        prepare = replace(prepare, margin=(scale - min(prepare.size)) // 2)
+    height, width = prepare.input[1:]
+    extra = 2 * prepare.margin
+    corners = [(0, 0), (0, extra), (extra, 0), (extra, extra)] if crops >= 5 else []
+    places = [*corners, (prepare.margin, prepare.margin)]
+
+    def windows(images: Tensor) -> Iterator[Tensor]:
+        for y, x in places:
+            window = normalise(images[..., y : y + height, x : x + width], prepare, torch.channels_last)
+            yield window
+            if crops % 2 == 0:
+                yield window.flip(-1)
+
+    with decode(split, prepare, targets) as store:
+        answers = _mean_softmax(store, windows, network)
+        return answers, store.targets, store.left_out
+
+
+def _dense(
+    network: nn.Module, split: Split, prepare: Prepare, scale: int, _: int
+) -> tuple[Tensor, Target, list[str]]:
+    """The mean softmax of whole pictures and their mirror images, pictures of one size together."""
+    anywhere = fully_convolutional(network).eval()
+    sizes: dict[tuple[int, int], list[int]] = {}
+    for i in range(len(split)):
+        sizes.setdefault(_scaled(_size(split, i), scale), []).append(i)
+    rows, answers, labels, left_out = [], [], [], []
+    for size, members in sizes.items():
+        here = replace(prepare, size=size, margin=0, border=0)
+
+        def both(images: Tensor, here: Prepare = here) -> Iterator[Tensor]:
+            window = normalise(images, here, torch.channels_last)
+            yield window
+            yield window.flip(-1)
+
+        numbered = Split(split.subset(members).images, {"row": torch.tensor(members).numpy()})
+        with decode(numbered, here) as store:
+            answers.append(_mean_softmax(store, both, lambda x: anywhere(x).mean((2, 3))))
+            rows.append(store.targets["row"])
+            left_out += store.left_out
+    order = torch.cat(rows).argsort()
+    kept = torch.cat(rows)[order].tolist()
+    labels = targets(split.subset(kept).targets, None)
+    return torch.cat(answers)[order], labels, left_out
+
+
+def _size(split: Split, index: int) -> tuple[int, int]:
+    """(height, width) of a picture on disk; of a damaged one any, since `decode` will leave it out."""
+    if not isinstance(split.images, list):
+        return split.images.shape[2], split.images.shape[3]
+    try:
+        found = header(encoded(split.images[index]))
+    except BadData:
+        found = None
+    return found[:2] if found else (1, 1)
+
+
+def _scaled(size: tuple[int, int], scale: int) -> tuple[int, int]:
+    """(height, width) with the shorter side brought to `scale`."""
+    shorter = min(size)
+    return round(size[0] * scale / shorter), round(size[1] * scale / shorter)
+
+
+@torch.inference_mode()
+def _mean_softmax(
+    store: Store, windows: Callable[[Tensor], Iterator[Tensor]], network: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """(N, classes) on the CPU: the softmax averaged over the windows of each picture."""
+    parts = []
+    for rows in torch.arange(len(store)).split(BATCH):
+        images = store.images[rows]
+        softmax = [network(window).float().softmax(1).cpu() for window in windows(images)]
+        parts.append(torch.stack(softmax).mean(0))
+    return torch.cat(parts)

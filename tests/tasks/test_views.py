@@ -1,0 +1,77 @@
+"""Ten crops, scales, dense evaluation and votes, against the same done by hand."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from striate.data.prepare import Prepare
+from striate.data.source import Split
+from striate.errors import BadSetting
+from striate.tasks.classify.views import look, vote
+
+PREPARE = Prepare((16, 16), 3, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))
+
+
+@pytest.fixture
+def split() -> Split:
+    pixels = np.random.default_rng(0).integers(0, 255, (5, 3, 20, 20), dtype=np.uint8)
+    return Split(pixels, {"label": np.array([0, 1, 2, 0, 1])})
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 14 * 14, 3)).eval()
+
+
+def normal(images: np.ndarray) -> torch.Tensor:
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (PREPARE.mean, PREPARE.std))
+    return (torch.from_numpy(images).float() / 255 - mean) / std
+
+
+@torch.no_grad()
+def test_ten_crops_are_the_corners_the_centre_and_their_mirror_images(split) -> None:
+    net = network()
+    answers, truth, left_out = look(net, split, PREPARE, crops=10, scales=[20])
+    x = normal(split.images)
+    windows = [x[..., t : t + 16, s : s + 16] for t, s in ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2))]
+    windows += [w.flip(-1) for w in windows]
+    by_hand = torch.stack([net(w).softmax(1) for w in windows]).mean(0)
+    torch.testing.assert_close(answers.exp(), by_hand, rtol=1e-4, atol=1e-6)
+    assert truth["label"].tolist() == [0, 1, 2, 0, 1] and left_out == []
+
+
+@torch.no_grad()
+def test_scales_are_averaged_and_one_view_is_plain(split) -> None:
+    net = network()
+    both = look(net, split, PREPARE, crops=2, scales=[16, 20])[0]
+    each = [look(net, split, PREPARE, crops=2, scales=[scale])[0].exp() for scale in (16, 20)]
+    torch.testing.assert_close(both.exp(), (each[0] + each[1]) / 2)
+    small = Split(split.images[..., :16, :16].copy(), split.targets)
+    plain = look(net, small, PREPARE)[0]
+    torch.testing.assert_close(plain.exp(), net(normal(small.images)).softmax(1), rtol=1e-4, atol=1e-6)
+
+
+def test_what_cannot_be_looked_at_is_refused(split) -> None:
+    with pytest.raises(BadSetting, match="views 3: there are 1, 2, 5, 10"):
+        look(network(), split, PREPARE, crops=3)
+    with pytest.raises(BadSetting, match="scale 12 is below the network's pictures of 16"):
+        look(network(), split, PREPARE, crops=5, scales=[12])
+    with pytest.raises(BadSetting, match="black border"):
+        look(network(), split, Prepare((12, 12), 3, border=2), crops=10)
+
+
+def test_a_vote_of_three_by_hand() -> None:
+    """Two networks say class 1 faintly, one says class 0 with conviction."""
+    answers = [torch.tensor([p]).log() for p in ([0.9, 0.1, 0.0], [0.4, 0.6, 0.0], [0.3, 0.5, 0.2])]
+    assert vote(answers, "plurality").argmax().item() == 1
+    assert vote(answers, "mean").argmax().item() == 0
+    torch.testing.assert_close(vote(answers, "mean").exp(), torch.tensor([[1.6, 1.2, 0.2]]) / 3)
+    torch.testing.assert_close(vote(answers, "plurality").exp().sum(), torch.tensor(1.0))
+    with pytest.raises(BadSetting, match="vote most: there are mean and plurality"):
+        vote(answers, "most")
+
+
+def test_equal_votes_go_to_the_more_probable() -> None:
+    answers = [torch.tensor([p]).log() for p in ([0.9, 0.1], [0.2, 0.8])]
+    assert vote(answers, "plurality").argmax().item() == 0

@@ -1,0 +1,79 @@
+"""Experiments of the literature: their tables are the published ones, and a run that was stopped goes on."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from striate.data.derived import moved
+from striate.data.source import Split
+from striate.design import NAMED
+from striate.models import MODELS, network
+from striate.reproduce import EXPERIMENTS
+from striate.reproduce.experiment import Experiment, Line
+from striate.reproduce.runner import rows
+from striate.training.recipes import recipe_from
+
+
+def test_nielsens_rows_are_the_books() -> None:
+    lines = EXPERIMENTS["nielsen"].lines
+    published = [97.80, 98.78, 99.06, 99.23, 99.37, 99.46, 99.43, 99.43, 99.48, 99.47, 99.60, 99.67]
+    assert [line.published for line in lines] == published
+    assert [line.seeds for line in lines] == [1] * 11 + [5]
+
+
+def test_every_row_has_a_network_and_a_recipe() -> None:
+    for name, experiment in EXPERIMENTS.items():
+        for line in experiment.lines:
+            for changes in (line.changes, line.changes | line.quick):
+                recipe = recipe_from(line.recipe, changes, line.net)
+                assert recipe.epochs >= 1, (name, line.name)
+            assert line.net in MODELS or line.net in NAMED or network(line.net) is not None
+
+
+def test_full_length_is_the_papers() -> None:
+    line = EXPERIMENTS["nielsen"].lines[3]
+    recipe = recipe_from(line.recipe, line.changes, line.net)
+    assert (recipe.epochs, recipe.batch, recipe.lr, recipe.momentum) == (60, 10, 0.03, 0.0)
+    assert recipe.weight_decay == pytest.approx(0.1 / 5000) and recipe.schedule == "constant"
+
+
+def test_the_expanded_set_is_the_picture_and_its_four_neighbours() -> None:
+    picture = np.zeros((1, 1, 3, 3), dtype=np.uint8)
+    picture[0, 0, 1, 1], picture[0, 0, 0, 2] = 9, 5
+    many = moved(Split(picture, {"label": np.array([7])}))
+    assert many.images.shape == (5, 1, 3, 3) and many.targets["label"].tolist() == [7] * 5
+    centres = [tuple(np.argwhere(image[0] == 9)[0].tolist()) for image in many.images]
+    assert centres == [(1, 1), (2, 1), (0, 1), (1, 2), (1, 0)]
+    assert [int((image == 5).sum()) for image in many.images] == [1, 1, 0, 0, 1]
+
+
+@pytest.fixture
+def folders(tmp_path) -> str:
+    """Scanned digits as class folders with a test split of their own."""
+    bunch = load_digits()
+    for number in range(600):
+        place = tmp_path / "digits" / ("test" if number % 5 == 0 else "train") / str(bunch.target[number])
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((bunch.images[number] * 15).astype(np.uint8)).save(place / f"{number}.png")
+    return str(tmp_path / "digits")
+
+
+def test_rows_vote_and_are_not_trained_twice(folders, tmp_path) -> None:
+    quick = {"epochs": 4, "batch": 32, "lr": 0.01}
+    net = "conv3-8 pad1, relu, pool2, softmax10"
+    lines = (
+        Line("one", 90.0, net, folders, {"shift": 0}, quick),
+        Line("vote of three", None, net, folders, {"shift": 0}, quick, seeds=3),
+    )
+    experiment = Experiment("Digits", "nobody", "error", lines, scaled="", differs="")
+    said: list[str] = []
+    out = tmp_path / "out"
+    first = list(rows(experiment, out, quick=True, progress=False, say=said.append))
+    assert [row["name"] for row in first] == ["one", "vote of three"]
+    assert first[0]["ours"] < 60 and first[1]["seeds"] == [0, 1, 2] and first[0]["epochs"] == 4
+    assert len(list(out.iterdir())) == 3  # the vote finds the first row's training
+    assert list(rows(experiment, out, quick=True, progress=False, say=said.append)) == first
+    assert [row["name"] for row in rows(experiment, out, quick=True, only="vote", say=said.append)] == [
+        "vote of three"
+    ]
