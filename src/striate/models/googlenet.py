@@ -13,8 +13,8 @@ The paper's own columns do not add up to its layers (6,797.7K, 1,502M); the coun
 model was replicated in Caffe; the paper does not say how weights start: He's way here. `googlenet_bn` is
 torchvision's: batch norm, no biases, and 3x3 where the paper has 5x5 (a slip that its weights depend on).
 
-Deviation: any input size from 15x15, since pools round up and both kinds of head average adaptively (at
-224x224 that is the paper's 7x7 average, and 5x5 with stride 3 in the auxiliaries).
+Deviation: any input size from 31x31 (15x15 with batch norm), since pools round up and both kinds of head
+average adaptively (at 224x224 that is the paper's 7x7 average, and 5x5 with stride 3 in the auxiliaries).
 """
 
 from collections import OrderedDict
