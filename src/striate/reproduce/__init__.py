@@ -2,7 +2,7 @@
 
 from striate.reproduce.experiment import Experiment, Line
 from striate.reproduce.nielsen import NIELSEN
-from striate.reproduce.small import CONVNETJS, DEGRADATION, LENET
+from striate.reproduce.small import ABLATION, CONVNETJS, DEGRADATION, LENET
 
 __all__ = ["EXPERIMENTS", "Experiment", "Line"]
 
@@ -11,4 +11,5 @@ EXPERIMENTS: dict[str, Experiment] = {
     "lenet5": LENET,
     "convnetjs": CONVNETJS,
     "degradation": DEGRADATION,
+    "alexnet": ABLATION,
 }
