@@ -96,6 +96,8 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
         todo.seed,
         shift=recipe.shift or 0,
         flip=bool(recipe.flip),
+        area=recipe.area,
+        colour=recipe.colour,
         channels_last=recipe.channels_last,
         device=device,
         move=task.move,

@@ -7,7 +7,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from striate.data.augment import Warp, centre, draw_warp, normalise, resize, statistics, warp
+from striate.data.augment import (
+    Warp,
+    centre,
+    components,
+    draw_colours,
+    draw_warp,
+    normalise,
+    resize,
+    statistics,
+    warp,
+)
 from striate.data.prepare import Prepare
 
 
@@ -120,3 +130,58 @@ def test_points_shrink_with_their_picture():
     assert (weight.sum(1) @ rows).item() == pytest.approx(y, abs=0.01)
     assert (weight.sum(0) @ columns).item() == pytest.approx(x, abs=0.01)
     assert resize(images, 1.0) is images
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(16, 40), st.integers(16, 40), st.integers(0, 6), st.booleans(), st.integers(0, 999))
+def test_a_crop_moves_a_dot_as_its_point(height, width, margin, flip, seed):
+    prepare = Prepare((height, width), 1, margin=margin)
+    generator = torch.Generator().manual_seed(seed)
+    n, (_, rows, columns) = 16, prepare.stored
+    drawn = draw_warp(n, prepare, 3, flip, generator, area=0.3)
+    y, x = torch.meshgrid(torch.arange(rows) + 0.5, torch.arange(columns) + 0.5, indexing="ij")
+    middle = torch.stack([drawn.box[:, 0] + drawn.box[:, 2] / 2, drawn.box[:, 1] + drawn.box[:, 3] / 2], 1)
+    far = (x - middle[:, 0, None, None]) ** 2 + (y - middle[:, 1, None, None]) ** 2
+    images = (250 * torch.exp(-far / 8))[:, None].to(torch.uint8)
+    moved = warp(images, drawn, prepare)[:, 0].float()
+    assert moved.shape == (n, height, width)
+    down, across = torch.arange(height) + 0.5, torch.arange(width) + 0.5
+    weight = moved / moved.sum((1, 2), keepdim=True)
+    found = torch.stack([weight.sum(1) @ across, weight.sum(2) @ down], dim=1)
+    assert torch.allclose(found, drawn.move_points(middle), atol=0.3)
+    for i in range(n):
+        assert torch.allclose(drawn.move_points(middle[i : i + 1], picture=i), drawn.move_points(middle)[i])
+
+
+def test_crops_show_the_areas_and_shapes_of_the_paper():
+    prepare = Prepare((64, 64), 3, margin=8)
+    box = draw_warp(20_000, prepare, 0, False, area=0.08).box
+    share = box[:, 2] * box[:, 3] / 80**2
+    shape = box[:, 2] / box[:, 3]
+    assert 0.08 <= share.min() < 0.085 and 0.98 < share.max() <= 1 and 0.50 < share.mean() < 0.54
+    assert 0.75 <= shape.min() + 1e-4 and shape.max() <= 4 / 3 + 1e-4
+    assert (box[:, :2] >= 0).all() and (box[:, :2] + box[:, 2:] <= 80 + 1e-3).all()
+
+
+def test_a_crop_of_everything_is_the_picture():
+    prepare = Prepare((9, 7), 3)
+    images = torch.randint(0, 256, (4, 3, 9, 7), dtype=torch.uint8)
+    all_of_it = replace(still(4, prepare, flip=True), box=torch.tensor([[0.0, 0.0, 7.0, 9.0]] * 4))
+    assert torch.equal(warp(images, all_of_it, prepare), images.flip(-1))
+
+
+def test_components_are_those_of_the_covariance():
+    generator = torch.Generator().manual_seed(0)
+    grey = torch.randint(0, 256, (500, 1, 6, 6), generator=generator)
+    images = (grey * torch.tensor([1.0, 0.5, 0.2]).view(1, 3, 1, 1)).to(torch.uint8)
+    found = components(images, chunk=64)
+    pixels = images.transpose(0, 1).flatten(1).double() / 255
+    covariance = torch.cov(pixels, correction=0)
+    lengths = found.double().norm(dim=0)
+    assert torch.allclose(lengths.sort().values, torch.linalg.eigvalsh(covariance), atol=1e-6)
+    torch.manual_seed(0)
+    colours = draw_colours(4000, found, 0.1)
+    assert colours.shape == (4000, 3)
+    # One number for the brightness of grey pictures: the channels move together, by the largest eigenvalue.
+    assert torch.corrcoef(colours.T).min() > 0.99
+    assert colours.norm(dim=1).pow(2).mean().sqrt() == pytest.approx(0.1 * lengths.max().item(), rel=0.05)

@@ -129,12 +129,14 @@ def test_every_picture_once_an_epoch_in_batches_of_nearly_one_size(digits) -> No
     assert not torch.equal(order, loader.order(1))
 
 
-def test_two_processes_share_each_batch(digits) -> None:
+@pytest.mark.parametrize("augmentation", [{"shift": 1}, {"flip": True, "area": 0.3, "colour": 0.1}])
+def test_two_processes_share_each_batch(digits, augmentation) -> None:
     store, prepare = digits
-    alone = Loader(store, prepare, 100, seed=3, shift=1)
+    alone = Loader(store, prepare, 100, seed=3, **augmentation)
     order = alone.order(0)
     images, target = alone.batch(order, 0, 2)
-    parts = [Loader(store, prepare, 100, seed=3, shift=1, rank=r, world=2).batch(order, 0, 2) for r in (0, 1)]
+    both = [Loader(store, prepare, 100, seed=3, rank=r, world=2, **augmentation) for r in (0, 1)]
+    parts = [loader.batch(order, 0, 2) for loader in both]
     assert torch.equal(images, torch.cat([part[0] for part in parts]))
     assert torch.equal(target["label"], torch.cat([part[1]["label"] for part in parts]))
 

@@ -29,6 +29,7 @@ def test_json_round_trip(name: str) -> None:
         ("fast", {"flip": "perhaps"}, "flip=perhaps: write yes or no"),
         ("fast", {"lr": -1}, "lr is -1.0: it must be above 0"),
         ("fast", {"ema": 1}, "ema is 1.0: it must be at least 0 and below 1"),
+        ("fast", {"area": 0}, "area is 0.0: it must be above 0 and at most 1"),
         ("fast", {"optimizer": "adam"}, "optimizer 'adam' is not known: did you mean adamw?"),
         ("fast", {"lr": None}, "lr needs a value"),
     ],

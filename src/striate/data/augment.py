@@ -1,21 +1,22 @@
-"""Whole batches on the device: random shifts and flips, the evaluation window, normalisation, size.
+"""Whole batches on the device: random crops, flips and colours, the evaluation window, normalisation, size.
 
 Nothing here runs once per picture. Pictures stay uint8 until `normalise`, the last step before the network.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import grid_sample, interpolate
 
 from striate.data.prepare import Prepare
 
 
 @dataclass(frozen=True)
 class Warp:
-    """What was drawn for a batch of B pictures: a shift each, then perhaps a mirror image."""
+    """What was drawn for a batch of B pictures: a shift or a crop each, then perhaps a mirror image."""
 
     dx: Tensor
     """int64 (B,): pixels the content moves to the right."""
@@ -33,22 +34,31 @@ class Warp:
     """Whether any picture may be mirrored."""
     scale: float = 1.0
     """What the window is resized by, last of all."""
+    box: Tensor | None = None
+    """float32 (B, 4) x, y, width, height in store pixels: what fills the window, in place of a shift."""
 
     def __len__(self) -> int:
         return len(self.dx)
+
+    def rows(self, part: slice) -> "Warp":
+        """What was drawn for some of the pictures."""
+        box = None if self.box is None else self.box[part]
+        return replace(self, dx=self.dx[part], dy=self.dy[part], flip=self.flip[part], box=box)
 
     def move_points(self, xy: Tensor, picture: int | None = None) -> Tensor:
         """Points (x, y) in store pixels -> in pixels of the window, outside it where they left it.
 
         `xy` is (B, ..., 2), or (..., 2) of one `picture`. A point's x is mirrored at the window's middle.
         """
-        rows = slice(None) if picture is None else picture
-        dx, dy, flip = self.dx[rows], self.dy[rows], self.flip[rows]
-        if picture is None:
-            shape = (-1,) + (1,) * (xy.ndim - 2)
-            dx, dy, flip = dx.view(shape), dy.view(shape), flip.view(shape)
-        x, y = xy[..., 0] - self.margin + dx, xy[..., 1] - self.margin + dy
-        return torch.stack([torch.where(flip, self.size[1] - x, x), y], dim=-1) * self.scale
+        shape = (-1,) + (1,) * (xy.ndim - 2) if picture is None else ()
+        one = lambda drawn: drawn.view(shape) if picture is None else drawn[picture]  # noqa: E731
+        if self.box is None:
+            x, y = xy[..., 0] - self.margin + one(self.dx), xy[..., 1] - self.margin + one(self.dy)
+        else:
+            left, top, width, height = (one(side) for side in self.box.unbind(1))
+            x = (xy[..., 0] - left) * (self.size[1] / width)
+            y = (xy[..., 1] - top) * (self.size[0] / height)
+        return torch.stack([torch.where(one(self.flip), self.size[1] - x, x), y], dim=-1) * self.scale
 
 
 def draw_warp(
@@ -58,12 +68,17 @@ def draw_warp(
     flip: bool,
     generator: torch.Generator | None = None,
     device: torch.device | str = "cpu",
+    area: float = 1.0,
 ) -> Warp:
     """Shifts in -shift..shift pixels and flips for n pictures, from torch's own (or the given CPU) generator.
 
     Where the store keeps a margin, a shift that is not 0 means the whole margin: crops move over real pixels.
-    The numbers are drawn on the CPU, so every device sees the same ones.
+    An `area` below 1 draws crops in place of shifts: from that share of the stored picture to all of it, as
+    wide to as high as 3:4 to 4:3, anywhere (Szegedy et al. 2014, section 6). The numbers are drawn on the
+    CPU, so every device sees the same ones.
     """
+    if area < 1:
+        shift = 0
     reach = prepare.margin if shift and prepare.margin else shift
     moves = (
         torch.randint(-reach, reach + 1, (2, n), generator=generator) if reach else torch.zeros(2, n).long()
@@ -71,7 +86,19 @@ def draw_warp(
     flips = torch.rand(n, generator=generator) < 0.5 if flip else torch.zeros(n, dtype=torch.bool)
     dx, dy = moves.to(device, non_blocking=True)
     size = prepare.input[1:]
-    return Warp(dx, dy, flips.to(device, non_blocking=True), size, prepare.margin, reach, flip)
+    box = _boxes(n, prepare, area, generator).to(device, non_blocking=True) if area < 1 else None
+    return Warp(dx, dy, flips.to(device, non_blocking=True), size, prepare.margin, reach, flip, box=box)
+
+
+def _boxes(n: int, prepare: Prepare, area: float, generator: torch.Generator | None) -> Tensor:
+    """float32 (n, 4) x, y, width, height: crops that lie inside the stored picture."""
+    _, height, width = prepare.stored
+    share, shape, across, down = torch.rand(4, n, generator=generator)
+    pixels = (area + (1 - area) * share) * (height * width)
+    stretch = torch.exp((2 * shape - 1) * math.log(4 / 3) / 2)
+    side = pixels.sqrt()
+    wide, high = (side * stretch).clamp(max=width), (side / stretch).clamp(max=height)
+    return torch.stack([(width - wide) * across, (height - high) * down, wide, high], dim=1)
 
 
 def warp(images: Tensor, drawn: Warp, prepare: Prepare, fill: int = 0) -> Tensor:
@@ -80,6 +107,8 @@ def warp(images: Tensor, drawn: Warp, prepare: Prepare, fill: int = 0) -> Tensor
     One gather with the same pixel numbers for every channel: seven times as fast as indexing by rows and
     columns, four times as fast as slicing picture by picture.
     """
+    if drawn.box is not None:
+        return _cropped(images, drawn)
     if not drawn.reach and not drawn.flips:
         return centre(images, prepare)
     height, width = drawn.size
@@ -94,6 +123,23 @@ def warp(images: Tensor, drawn: Warp, prepare: Prepare, fill: int = 0) -> Tensor
     pixel = ((y * row)[:, :, None] + x[:, None, :]).view(batch, 1, height * width)
     moved = images.reshape(batch, channels, -1).gather(2, pixel.expand(-1, channels, -1))
     return moved.view(batch, channels, height, width)
+
+
+def _cropped(images: Tensor, drawn: Warp) -> Tensor:
+    """uint8 (B, C, Hs, Ws) -> uint8 (B, C, H, W): what each box shows, bilinear."""
+    assert drawn.box is not None
+    rows, columns = images.shape[2:]
+    height, width = drawn.size
+    left, top, wide, high = drawn.box.unbind(1)
+    across = (torch.arange(width, device=images.device) + 0.5) / width
+    down = (torch.arange(height, device=images.device) + 0.5) / height
+    across = torch.where(drawn.flip[:, None], 1 - across, across)
+    # grid_sample counts from the left edge of the picture at -1 to its right edge at 1.
+    x = (left[:, None] + wide[:, None] * across) * (2 / columns) - 1
+    y = (top[:, None] + high[:, None] * down) * (2 / rows) - 1
+    grid = torch.stack([x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=-1)
+    found = grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    return found.round_().to(torch.uint8)
 
 
 def _surround(images: Tensor, width: int, fill: int) -> Tensor:
@@ -139,6 +185,33 @@ def _scale_and_shift(prepare: Prepare, size: torch.Size, device: torch.device) -
     both = torch.stack([1 / (255 * std), -mean / std]).view(2, 1, -1, 1, 1).to(device, torch.float32)
     scale, shift = both.expand(-1, -1, -1, *size).contiguous()
     return scale, shift
+
+
+def components(images: Tensor, chunk: int = 128) -> Tensor:
+    """Principal components of the channels of uint8 pictures (N, C, H, W), of pixels in 0..1: float32 (C, C).
+
+    Each column is an eigenvector of the covariance times its eigenvalue, as Krizhevsky et al. 2012 add them
+    to pictures (section 4.1).
+    """
+    channels = images.shape[1]
+    total = torch.zeros(channels, dtype=torch.float64, device=images.device)
+    products = torch.zeros(channels, channels, dtype=torch.float64, device=images.device)
+    for part in images.split(chunk):
+        x = part.to(torch.float32).div_(255).transpose(0, 1).flatten(1)
+        total += x.sum(dim=1, dtype=torch.float64)
+        products += (x @ x.T).double()
+    pixels = images.numel() // channels
+    mean = total / pixels
+    values, vectors = torch.linalg.eigh(products / pixels - torch.outer(mean, mean))
+    return (vectors * values.clamp(min=0)).to(torch.float32)
+
+
+def draw_colours(n: int, basis: Tensor, sigma: float) -> Tensor:
+    """float32 (n, C): what to add to the channels of n pictures of pixels in 0..1; `basis` of `components`.
+
+    `sigma` is the standard deviation of each component's factor: 0.1 in Krizhevsky et al. 2012, section 4.1.
+    """
+    return (sigma * torch.randn(n, len(basis))).to(basis.device) @ basis.T
 
 
 def statistics(images: Tensor, chunk: int = 128) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from striate.data.augment import draw_warp, normalise, resize, warp
+from striate.data.augment import components, draw_colours, draw_warp, normalise, resize, warp
 from striate.data.prepare import Prepare
 from striate.data.store import Store
 
@@ -38,6 +38,10 @@ class Loader:
     seed: int
     shift: int = 0
     flip: bool = False
+    area: float = 1.0
+    """The smallest share of the picture that a crop shows; 1 crops nothing."""
+    colour: float = 0.0
+    """How much of the pictures' principal colours is added or taken away; 0 leaves them."""
     channels_last: bool = True
     device: torch.device = torch.device("cpu")
     move: Callable[[dict[str, Any], Any], dict[str, Any]] = lambda target, _: target
@@ -47,6 +51,9 @@ class Loader:
 
     def __post_init__(self) -> None:
         self.per_epoch = -(-len(self.store) // self.size)
+        if self.colour:
+            std = torch.tensor(self.prepare.std or (1.0,) * self.prepare.channels)
+            self._colours = (components(self.store.images).cpu() / std[:, None]).to(self.device)
 
     def order(self, epoch: int) -> Tensor:
         """The shuffled picture numbers of an epoch, int64 (N,)."""
@@ -79,14 +86,19 @@ class Loader:
         mine = self._mine(stop - start)
         images, target = self.store.batch(order[start:stop][mine])
         torch.manual_seed(seed_of(self.seed, epoch, number))
-        drawn = draw_warp(stop - start, self.prepare, self.shift, self.flip, device=self.device)
+        n = stop - start
+        drawn = draw_warp(n, self.prepare, self.shift, self.flip, device=self.device, area=self.area)
         drawn = replace(drawn, scale=scale)
+        colours = draw_colours(n, self._colours, self.colour)[mine] if self.colour else None
         if self.world > 1:
-            drawn = replace(drawn, dx=drawn.dx[mine], dy=drawn.dy[mine], flip=drawn.flip[mine])
+            drawn = drawn.rows(mine)
             torch.manual_seed(seed_of(self.seed, epoch, number, self.rank))
         images = warp(images.to(self.device, non_blocking=True), drawn, self.prepare)
         target = self.move(to_device(target, self.device), drawn)
-        return resize(normalise(images, self.prepare, layout(self.channels_last)), scale), target
+        x = normalise(images, self.prepare, layout(self.channels_last))
+        if colours is not None:
+            x += colours[:, :, None, None]
+        return resize(x, scale), target
 
 
 def layout(channels_last: bool) -> torch.memory_format:

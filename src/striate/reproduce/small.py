@@ -78,7 +78,7 @@ def four_layers(name: str, published: float | None, norm: str, pool: str, dropou
     """A row of a small AlexNet; both kinds of pool leave maps of the same size, 16x16 and 8x8."""
     stage = f"conv5-{{}} pad2, relu, {norm}{pool}, "
     net = f"{stage.format(32)}{stage.format(64)}fc512, relu, {dropout}softmax10"
-    full = PAPERS["alexnet"].to_json() | {"shift": 0}
+    full = PAPERS["alexnet"].to_json() | {"shift": 0, "colour": 0.0}
     return Line(name, published, f"input 3x32x32, {net}", "cifar10.zip", full, BRISK)
 
 

@@ -68,7 +68,7 @@ def trial_run(
     from dataclasses import replace
 
     calm = replace(recipe, label_smoothing=0.0, weight_decay=0.0, warmup=0.0, schedule="constant", ema=0.0)
-    still = replace(loader, size=min(loader.size, 32), shift=0, flip=False)
+    still = replace(loader, size=min(loader.size, 32), shift=0, flip=False, area=1.0, colour=0.0)
     trial = Training(copy.deepcopy(network), task, still, calm, evaluate=dict)
     images, target = still.batch(still.order(0), 0, 0)
     trial.model.train()

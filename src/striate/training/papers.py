@@ -2,7 +2,7 @@
 
 A name also stands for its variants: `vgg` for `vgg16-bn`, `alexnet` for `alexnet-single`. Where a paper
 lowers the rate "when the validation error stops improving", the milestones are ours. Of what was done to the
-pictures, crops and mirror images are here; AlexNet's colour jitter and GoogLeNet's crops of any area are not.
+pictures, crops, mirror images and colours are here; VGG's and ResNet's pictures of several sizes are not.
 LeNet-5's stochastic diagonal Levenberg-Marquardt is not here either, so LeNet-5 has no entry.
 """
 
@@ -22,11 +22,12 @@ ALEXNET = Recipe(
     schedule="step",
     milestones=(0.35, 0.6, 0.85),
     warmup=0.0,
+    colour=0.1,
 )
 # He et al. 2015, section 3.4: 600,000 steps of 256 of ImageNet's pictures.
 RESNET = replace(ALEXNET, epochs=120, batch=256, lr=0.1, weight_decay=1e-4, milestones=(0.25, 0.5, 0.75))
 # Section 4.2: 64,000 steps of 128 of CIFAR-10's pictures, the rate divided by ten at 32,000 and 48,000.
-CIFAR = replace(RESNET, epochs=164, batch=128, milestones=(0.5, 0.75), shift=4)
+CIFAR = replace(RESNET, epochs=164, batch=128, milestones=(0.5, 0.75), shift=4, colour=0.0)
 # The 110-layer net begins at a tenth of the rate for some 400 steps; here the rate climbs over as many.
 DEEP = replace(CIFAR, warmup=0.00625)
 # Karpathy's pages train for as long as they are open.
@@ -43,11 +44,13 @@ CONVNETJS = Recipe(
 
 PAPERS: dict[str, Recipe] = {
     "alexnet": ALEXNET,
-    # Zeiler and Fergus 2013, section 3: no weight decay is mentioned.
-    "zfnet": replace(ALEXNET, epochs=70, weight_decay=0.0, renorm=0.1),
-    # Szegedy et al. 2014, section 6: 4 % less every 8 epochs, Polyak averaging. The first rate, the batch,
-    # the weight decay and the number of epochs are not in the paper.
-    "googlenet": replace(ALEXNET, epochs=250, weight_decay=2e-4, schedule="exponential", ema=0.9999),
+    # Zeiler and Fergus 2013, section 3: neither weight decay nor colours are mentioned.
+    "zfnet": replace(ALEXNET, epochs=70, weight_decay=0.0, renorm=0.1, colour=0.0),
+    # Szegedy et al. 2014, section 6: 4 % less every 8 epochs, Polyak averaging, crops from 8 % of the area.
+    # The first rate, the batch, the weight decay and the number of epochs are not in the paper.
+    "googlenet": replace(
+        ALEXNET, epochs=250, weight_decay=2e-4, schedule="exponential", ema=0.9999, area=0.08, colour=0.0
+    ),
     # Simonyan and Zisserman 2015, section 3.1.
     "vgg": replace(ALEXNET, epochs=74, batch=256),
     "resnet": RESNET,

@@ -48,6 +48,12 @@ class Recipe:
     """Mirror half the training pictures. None: for colour pictures only (a mirrored 2 is not a 2)."""
     shift: int | None = None
     """Move training pictures by up to so many pixels. None: an eighth of the size, grey pictures a 14th."""
+    area: float = 1.0
+    """Train on crops that show from this share of a picture to all of it, in place of `shift` (Szegedy 2014,
+    section 6: 0.08); 1 is off."""
+    colour: float = 0.0
+    """Add the principal colours of the pictures, each times a random number of this deviation (Krizhevsky
+    2012, section 4.1: 0.1); 0 is off."""
     small: float = 0.0
     """Share of the training done on smaller pictures, from half the size up in four steps (Tan & Le 2021,
     section 4): a picture of half the size costs a quarter. For networks that take pictures of any size."""
@@ -66,7 +72,9 @@ class Recipe:
         for key in ("momentum", "warmup", "label_smoothing", "ema", "small"):
             if not 0 <= getattr(self, key) < 1:
                 raise BadSetting(f"{key} is {getattr(self, key)}: it must be at least 0 and below 1.")
-        for key in ("weight_decay", "clip", "patience", "head_lr", "renorm"):
+        if not 0 < self.area <= 1:
+            raise BadSetting(f"area is {self.area}: it must be above 0 and at most 1.")
+        for key in ("weight_decay", "clip", "patience", "head_lr", "renorm", "colour"):
             if getattr(self, key) < 0:
                 raise BadSetting(f"{key} is {getattr(self, key)}: it must not be negative.")
         for key, choices in _CHOICES.items():
