@@ -52,8 +52,29 @@ def test_scales_are_averaged_and_one_view_is_plain(split) -> None:
     torch.testing.assert_close(plain.exp(), net(normal(small.images)).softmax(1), rtol=1e-4, atol=1e-6)
 
 
+@torch.no_grad()
+def test_googlenets_crops_are_three_squares_and_what_they_hold() -> None:
+    wide = np.random.default_rng(1).integers(0, 255, (2, 3, 20, 29), dtype=np.uint8)
+    net, label = network(), {"label": np.array([0, 1])}
+    windows = []
+    x = normal(wide)
+    for left in (0, 4, 9):
+        square = x[..., left : left + 20]
+        windows += [square[..., t : t + 16, s : s + 16] for t, s in ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2))]
+        windows.append(nn.functional.interpolate(square, 16, mode="bilinear", antialias=True))
+    windows += [w.flip(-1) for w in windows]
+    assert len(windows) == 36
+    by_hand = torch.stack([net(w).softmax(1) for w in windows]).mean(0)
+    answers = look(net, Split(wide, label), PREPARE, crops=144, scales=[20])[0]
+    torch.testing.assert_close(answers.exp(), by_hand, rtol=1e-4, atol=1e-6)
+    upright = Split(wide.transpose(0, 1, 3, 2).copy(), label)
+    seen = []
+    look(lambda w: seen.append(w) or net(w), upright, PREPARE, crops=144)
+    assert len(seen) == 144 and {w.shape for w in seen} == {(2, 3, 16, 16)}
+
+
 def test_what_cannot_be_looked_at_is_refused(split) -> None:
-    with pytest.raises(BadSetting, match="views 3: there are 1, 2, 5, 10"):
+    with pytest.raises(BadSetting, match="views 3: there are 1, 2, 5, 10, 144"):
         look(network(), split, PREPARE, crops=3)
     with pytest.raises(BadSetting, match="scale 12 is below the network's pictures of 16"):
         look(network(), split, PREPARE, crops=5, scales=[12])

@@ -1,7 +1,9 @@
 """Several looks at one picture, averaged: crops, mirror images, scales, dense evaluation, other networks.
 
 Ten crops are those of Krizhevsky et al. 2012, section 4.1: the corners and the centre, and their mirror
-images, the ten softmax answers averaged. Dense evaluation is that of Simonyan and Zisserman 2015, section
+images, the ten softmax answers averaged. 144 are those of Szegedy et al. 2014, section 7: three squares of a
+picture at each of four scales, of each its corners and centre and the square itself made small, and mirror
+images. Dense evaluation is that of Simonyan and Zisserman 2015, section
 3.2: the network runs convolutionally over the whole picture and its mirror image, the score maps are averaged
 over places, the softmax over mirror images and scales.
 
@@ -14,7 +16,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from striate.data.augment import normalise
+from striate.data.augment import normalise, resize
 from striate.data.picture import encoded, header
 from striate.data.prepare import Prepare
 from striate.data.source import Split
@@ -24,8 +26,10 @@ from striate.models.dense import fully_convolutional
 from striate.task import Target
 from striate.tasks.classify.data import targets
 
-CROPS = (1, 2, 5, 10)
-"""Centre; centre and mirror image; corners and centre; those and their mirror images."""
+CROPS = (1, 2, 5, 10, 144)
+"""Centre; centre and mirror image; corners and centre; those and their mirror images; GoogLeNet's."""
+FOUR_SCALES = (256, 288, 320, 352)
+"""Of the shorter side, for a network of 224."""
 
 BATCH = 128
 TINY = 1e-12
@@ -46,7 +50,8 @@ def look(
     Args:
         crops: one of `CROPS`; ignored where `dense`.
         scales: lengths of the shorter side that pictures are brought to, in pixels. Without any, 8/7 of the
-            network's size for crops (256 for 224), and the network's size for dense evaluation.
+            network's size for crops (256 for 224; and 9, 10, 11 sevenths for 144), and the network's size
+            for dense evaluation.
         dense: look at the whole of every picture, whatever its shape.
 
     Returns:
@@ -63,11 +68,14 @@ def look(
         raise BadSetting(
             "views: this network's pictures have a black border, so there is nothing to crop; use --tta."
         )
-    chosen = tuple(scales) or ((side,) if dense or crops < 5 else (round(side * 8 / 7),))
+    usual = FOUR_SCALES if crops == 144 else FOUR_SCALES[:1]
+    chosen = tuple(scales) or (
+        (side,) if dense or crops < 5 else tuple(round(side * scale / 224) for scale in usual)
+    )
     small = [scale for scale in chosen if scale < side]
     if small:
         raise BadSetting(f"scale {small[0]} is below the network's pictures of {side}: give {side} or more.")
-    one = _dense if dense else _cropped
+    one = _dense if dense else _squares if crops == 144 else _cropped
     total, truth, left_out = None, {}, []
     for scale in chosen:
         probabilities, truth, left_out = one(network, split, prepare, scale, crops)
@@ -120,29 +128,65 @@ def _cropped(
 def _dense(
     network: nn.Module, split: Split, prepare: Prepare, scale: int, _: int
 ) -> tuple[Tensor, Target, list[str]]:
-    """The mean softmax of whole pictures and their mirror images, pictures of one size together."""
+    """The mean softmax of whole pictures and their mirror images."""
     anywhere = fully_convolutional(network).eval()
+
+    def both(images: Tensor, here: Prepare) -> Iterator[Tensor]:
+        window = normalise(images, here, torch.channels_last)
+        yield window
+        yield window.flip(-1)
+
+    return _whole(lambda x: anywhere(x).mean((2, 3)), split, prepare, scale, both)
+
+
+def _squares(
+    network: nn.Module, split: Split, prepare: Prepare, scale: int, _: int
+) -> tuple[Tensor, Target, list[str]]:
+    """The mean softmax of the 36 windows that Szegedy et al. 2014 take of a picture at one scale."""
+    height, width = prepare.size
+    if height != width:
+        raise BadSetting(f"views 144: the windows are squares, but this network sees {width}×{height}.")
+
+    def windows(images: Tensor, here: Prepare) -> Iterator[Tensor]:
+        whole = normalise(images, here)
+        side = min(whole.shape[2:])
+        rows, columns = (extent - side for extent in whole.shape[2:])
+        extra = side - width
+        places = [(0, 0), (0, extra), (extra, 0), (extra, extra), (extra // 2, extra // 2)]
+        for third in range(3):  # left, centre, right; of an upright picture top, centre, bottom
+            y, x = rows * third // 2, columns * third // 2
+            square = whole[..., y : y + side, x : x + side]
+            crops = [square[..., y : y + width, x : x + width] for y, x in places]
+            for crop in (*crops, resize(square, width / side)):
+                window = crop.contiguous(memory_format=torch.channels_last)
+                yield window
+                yield window.flip(-1)
+
+    return _whole(network, split, prepare, scale, windows)
+
+
+def _whole(
+    network: Callable[[Tensor], Tensor],
+    split: Split,
+    prepare: Prepare,
+    scale: int,
+    windows: Callable[[Tensor, Prepare], Iterator[Tensor]],
+) -> tuple[Tensor, Target, list[str]]:
+    """The mean softmax of what `windows` cuts out of uint8 pictures, those of one size together."""
     sizes: dict[tuple[int, int], list[int]] = {}
     for i in range(len(split)):
         sizes.setdefault(_scaled(_size(split, i), scale), []).append(i)
-    rows, answers, labels, left_out = [], [], [], []
+    rows, answers, left_out = [], [], []
     for size, members in sizes.items():
         here = replace(prepare, size=size, margin=0, border=0)
-
-        def both(images: Tensor, here: Prepare = here) -> Iterator[Tensor]:
-            window = normalise(images, here, torch.channels_last)
-            yield window
-            yield window.flip(-1)
-
         numbered = Split(split.subset(members).images, {"row": torch.tensor(members).numpy()})
         with decode(numbered, here) as store:
-            answers.append(_mean_softmax(store, both, lambda x: anywhere(x).mean((2, 3))))
+            answers.append(_mean_softmax(store, lambda images, here=here: windows(images, here), network))
             rows.append(store.targets["row"])
             left_out += store.left_out
     order = torch.cat(rows).argsort()
     kept = torch.cat(rows)[order].tolist()
-    labels = targets(split.subset(kept).targets, None)
-    return torch.cat(answers)[order], labels, left_out
+    return torch.cat(answers)[order], targets(split.subset(kept).targets, None), left_out
 
 
 def _size(split: Split, index: int) -> tuple[int, int]:
