@@ -1,5 +1,7 @@
 """`striate models`: the zoo."""
 
+from collections import Counter
+from math import log10
 from pathlib import Path
 from typing import Any
 
@@ -85,26 +87,44 @@ def _plot(path: Path) -> None:
     if path.suffix not in (".png", ".svg", ".pdf"):
         raise BadSetting(f"--plot {path}: name a file that ends in .png, .svg or .pdf.")
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.ticker import EngFormatter
 
     from striate.ink import BLUE
     from striate.models import MODELS
 
-    judged = [(name, model) for name, model in MODELS.items() if model.error is not None]
-    sets = sorted({model.judged for _, model in judged})
-    figure = Figure(figsize=(6 * len(sets), 5.5), layout="constrained")
+    judged = [(name, model, model.error) for name, model in MODELS.items() if model.error is not None]
+    counted = Counter(model.judged for _, model, _ in judged)
+    sets = [data for data, _ in counted.most_common()]
+    figure = Figure(figsize=(6 * len(sets), 5.5), layout=ConstrainedLayoutEngine(wspace=0.06))
+    figure.suptitle("What a network costs and what it was published with (area: parameters)")
     for axes, data in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
-        some = [(name, model) for name, model in judged if model.judged == data]
+        some = [row for row in judged if row[1].judged == data]
+        errors = [error for *_, error in some]
         axes.scatter(
-            [model.multiply_adds for _, model in some],
-            [model.error for _, model in some],
-            s=[12 + 4 * (model.parameters / 1e5) ** 0.5 for _, model in some],
+            [model.multiply_adds for _, model, _ in some],
+            errors,
+            s=[12 + 4 * (model.parameters / 1e5) ** 0.5 for _, model, _ in some],
             color=tuple(part / 255 for part in BLUE),
             alpha=0.6,
         )
-        for name, model in some:
-            place = (model.multiply_adds, model.error)
-            axes.annotate(name, place, xytext=(4, 4), textcoords="offset points", fontsize=8)
+        # A name goes to the right of its point; above it or to the left where a neighbour's name would be.
+        named: list[tuple[float, float]] = []
+        for name, model, error in sorted(some, key=lambda row: row[2]):
+            x, y = log10(model.multiply_adds), error / (max(errors) - min(errors))
+            near = [other - x for other, level in named if abs(level - y) < 0.03]
+            above, left = any(abs(gap) < 0.05 for gap in near), any(0.05 <= gap < 0.25 for gap in near)
+            axes.annotate(
+                name,
+                (model.multiply_adds, error),
+                xytext=(0, 9) if above else (-8, -3) if left else (8, -3),
+                textcoords="offset points",
+                ha="center" if above else "right" if left else "left",
+                fontsize=8,
+            )
+            named.append((x, y))
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(EngFormatter())
         axes.set_title(data)
         axes.set_xlabel("multiply-adds for one picture")
         axes.set_ylabel("published error, %")
