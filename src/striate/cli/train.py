@@ -15,12 +15,14 @@ def train(
     net: str = typer.Option(
         None, help="A zoo name, a design in quotes or a .json file.", show_default="resnet20"
     ),
-    recipe: str = typer.Option(None, help="fast, classic or finetune.", show_default="fast"),
+    recipe: str = typer.Option(
+        None, help="fast, classic, finetune or paper (the network's own).", show_default="fast"
+    ),
     epochs: int = typer.Option(None, help="Passes over the training pictures.", show_default="the recipe's"),
     batch: int = typer.Option(None, help="Pictures per step.", show_default="the recipe's"),
     lr: float = typer.Option(None, help="Peak learning rate.", show_default="the recipe's"),
     size: int = typer.Option(None, help="Side of the network's input.", show_default="from the data"),
-    weights: str = typer.Option(None, help="A file of weights to start from (.safetensors, .pt)."),
+    weights: str = typer.Option(None, help="imagenet, or a file to start from (.safetensors, .pt)."),
     seed: int = typer.Option(None, help="Decides every random number.", show_default="0"),
     out: Path = typer.Option(None, help="The run folder.", show_default="runs/TASK-DATA-NET"),
     resume: bool = typer.Option(
