@@ -81,13 +81,18 @@ def largest_batch(module: nn.Module, input: Sequence[int], gigabytes: float, tra
     return low
 
 
-class _Storages(TorchDispatchMode):
-    """Bytes of all storages alive, and their peak."""
+class Storages(TorchDispatchMode):
+    """Bytes alive and their peak, of storages made while it is entered and of those that it is shown."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = self.peak = 0
         self.known: dict[int, weakref.ref] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled in here, so PyTorch need not import its compiler (2 s) to keep it out."""
+        return False
 
     def take(self, x: Tensor) -> None:
         """Count the tensor's storage, once, for as long as it lives."""
@@ -115,7 +120,7 @@ def _peak(net: nn.Module, shape: tuple[int, ...], batch: int, training: bool) ->
         raise BadSetting(f"batch must be 1 or more, not {batch}")
     if len(shape) == 3:
         net.to(memory_format=torch.channels_last)
-    storages = _Storages()
+    storages = Storages()
     for weight in (*net.parameters(), *net.buffers()):
         storages.take(weight)
     modes = [(part, part.training) for part in net.modules()]

@@ -1,5 +1,7 @@
 """The loop as a generator: the same seed gives the same weights, every option does what its name says."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -177,3 +179,20 @@ def test_test_time_flip_averages_both_views(digits) -> None:
 
 def test_seeds_are_unrelated() -> None:
     assert len({seed_of(a, b, c) for a in range(9) for b in range(9) for c in range(9)}) == 729
+
+
+def test_a_training_begins_without_pytorchs_compiler() -> None:
+    """Importing it takes longer than the first epoch of a small network."""
+    code = (
+        "import sys, torch\n"
+        "from striate import experiment, settings\n"
+        "from striate.training.loop import Training\n"
+        "todo = settings.new({'data': 'digits', 'net': 'lenet5-modern'}, {'ema': 0.9})\n"
+        "made = experiment.set_up(todo, torch.device('cpu'), experiment.silent, download=False)\n"
+        "training = Training(made.network, made.task, made.loader, made.recipe, evaluate=dict)\n"
+        "training.stop = lambda: training.step > 0\n"
+        "list(training.run())\n"
+        "slow = {'torch._dynamo', 'sympy', 'matplotlib', 'torchvision'} & set(sys.modules)\n"
+        "assert training.step == 1 and not slow, slow\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,6 +7,7 @@ from torch import nn
 from striate.errors import BadSetting
 from striate.training.optim import (
     AveragedWeights,
+    Optimizer,
     make_optimizer,
     picture_scale,
     rate,
@@ -52,7 +53,7 @@ def test_decay_spares_vectors_and_the_head_learns_faster() -> None:
     assert len(found) == 6
 
 
-def one_step(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def one_step(network: nn.Module, optimizer: Optimizer | torch.optim.Optimizer) -> None:
     torch.manual_seed(7)
     network(torch.randn(4, 1, 5, 5)).square().sum().backward()
     optimizer.step()
@@ -74,6 +75,37 @@ def test_a_restored_optimizer_takes_the_same_step(name: str) -> None:
     one_step(twin, other)
     for a, b in zip(network.parameters(), twin.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "theirs"),
+    [
+        (Recipe(optimizer="sgd", lr=0.1, weight_decay=0.01), {"momentum": 0.9, "nesterov": True}),
+        (Recipe(optimizer="sgd", lr=0.1, weight_decay=0.01, nesterov=False), {"momentum": 0.9}),
+        (Recipe(optimizer="sgd", lr=0.1, weight_decay=0.01, momentum=0.0), {}),
+        (Recipe(optimizer="adamw", lr=0.1, weight_decay=0.01), {}),
+        (Recipe(optimizer="adadelta", lr=0.1, weight_decay=0.01), {"rho": 0.95, "eps": 1e-8}),
+    ],
+)
+def test_three_steps_are_those_of_pytorchs_optimizer(recipe: Recipe, theirs: dict) -> None:
+    torch.manual_seed(0)
+    network, twin = Small(), Small()
+    twin.load_state_dict(network.state_dict())
+    weights = [p for p in twin.parameters() if p.ndim > 1]
+    spared = [p for p in twin.parameters() if p.ndim == 1]
+    groups = [{"params": weights, "weight_decay": 0.01}, {"params": spared, "weight_decay": 0.0}]
+    peer = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW, "adadelta": torch.optim.Adadelta}
+    reference = peer[recipe.optimizer](groups, lr=0.1, **theirs)
+    optimizer = make_optimizer(network, recipe)
+    pairs = list(zip(network.parameters(), twin.parameters(), strict=True))
+    for _ in range(3):
+        for a, b in pairs:
+            a.grad = torch.randn_like(a)
+            b.grad = a.grad.clone()
+        optimizer.step()
+        reference.step()
+    for a, b in pairs:
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
 
 
 def test_the_average_follows_its_definition_and_swaps_back() -> None:

@@ -11,13 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from striate.errors import BadRun
-from striate.training.optim import AveragedWeights, restore_state, state_tensors
+from striate.training.optim import AveragedWeights, Optimizer, restore_state, state_tensors
 
 
 def replace_whole(path: Path, write: Callable[[Path], Any]) -> None:
@@ -63,7 +62,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def save_state(
     path: Path,
     network: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     average: AveragedWeights | None,
     numbers: dict[str, Any],
 ) -> None:
@@ -76,7 +75,7 @@ def save_state(
 
 
 def restore(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, average: AveragedWeights | None
+    path: Path, network: nn.Module, optimizer: Optimizer, average: AveragedWeights | None
 ) -> dict[str, Any]:
     """Put a checkpoint back, tensor by tensor, into fresh objects of the same shape; returns its numbers."""
     tensors, numbers = load_tensors(path)

@@ -2,12 +2,13 @@
 
 import copy
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from torch import nn
 
 from striate.data.loader import Loader
-from striate.memory import peak_memory
+from striate.memory import Storages
 from striate.task import Task
 from striate.training.loop import Training
 from striate.training.optim import picture_scale
@@ -27,28 +28,32 @@ class Forecast:
 
 
 def forecast(network: nn.Module, task: Task, loader: Loader, recipe: Recipe, store_bytes: int) -> Forecast:
-    """Time three steps (after one to warm up) and count the bytes of one.
+    """Count the bytes of one step and time three more.
 
     The network itself is not touched and no random number of the training is used up.
     """
     trial = Training(copy.deepcopy(network), task, loader, recipe, evaluate=dict, row_seconds=1e9)
     order = loader.order(0)
+    storages = Storages()
+    memory = [tensor for memory in trial.optimizer.state.values() for tensor in memory.values()]
+    average = trial.average.average if trial.average else ()
+    for tensor in (*trial.network.parameters(), *trial.network.buffers(), *memory, *average):
+        storages.take(tensor)
     times = []
     for number in range(4):
         began = time.perf_counter()
-        images, target = loader.batch(order, 0, number % loader.per_epoch)
-        trial.gradients(images, target)
-        trial.optimizer.step()
-        trial.optimizer.zero_grad(set_to_none=True)
+        with storages if number == 0 else nullcontext():
+            images, target = loader.batch(order, 0, number % loader.per_epoch)
+            trial.gradients(images, target)
+            trial.optimizer.step()
+            trial.optimizer.zero_grad()
         times.append(time.perf_counter() - began)
         if sum(times) > 5:
             break
     step = min(times[1:] or times)
-    piece = -(-len(images) // recipe.accumulate)
-    memory = peak_memory(network, tuple(images.shape[1:]), piece) + store_bytes
     # A picture costs as much as it has pixels.
     share = sum(picture_scale(recipe, percent, 100) ** 2 for percent in range(100)) / 100
-    return Forecast(step * trial.steps * share, memory)
+    return Forecast(step * trial.steps * share, storages.peak + store_bytes)
 
 
 def duration(seconds: float) -> str:
@@ -80,5 +85,5 @@ def trial_run(
             return first, last, step
         nn.utils.clip_grad_norm_(trial.network.parameters(), 1.0)
         trial.optimizer.step()
-        trial.optimizer.zero_grad(set_to_none=True)
+        trial.optimizer.zero_grad()
     return first, last, steps

@@ -128,7 +128,7 @@ class Training:
             self.optimizer.step()
             if self.recipe.renorm:
                 renormalise(self.network, self.recipe.renorm)
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad()
             self.step += 1
             counted += len(images) * self.loader.world
             if self.average is not None:

@@ -1,18 +1,59 @@
-"""Optimizers, schedules of rate and picture size, averaged weights, each a few lines over PyTorch's own."""
+"""Optimizers, schedules of rate and picture size, averaged weights, each a few lines over PyTorch's own.
+
+The optimizers call PyTorch's functional updates: its classes import the compiler at their first step, which
+takes longer than the first epoch of a small network.
+"""
 
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adadelta import adadelta
+from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd
 
 from striate.training.recipes import Recipe
 
+Group = dict[str, Any]
+"""`params`, and for each of them `lr`, `peak` (the rate that the schedule scales) and `weight_decay`."""
+Memory = dict[str, Tensor]
+"""What an optimizer remembers of one parameter, under PyTorch's names: `momentum_buffer`, `exp_avg`, ..."""
+Fresh = Callable[[Tensor], Memory]
+Update = Callable[[Group, list[Tensor], list[Tensor], list[Memory]], None]
+"""(group, its parameters that have a gradient, those gradients, their memories): one step, in place."""
 
-def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+
+class Optimizer:
+    """Groups of parameters, a memory for each parameter, and the update that reads both."""
+
+    def __init__(self, groups: list[Group], fresh: Fresh, update: Update) -> None:
+        self.param_groups, self.update = groups, update
+        self.state: dict[nn.Parameter, Memory] = {p: fresh(p) for group in groups for p in group["params"]}
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
+        for group in self.param_groups:
+            params = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if params:
+                grads = [parameter.grad for parameter in params]
+                self.update(group, params, grads, [self.state[parameter] for parameter in params])
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+
+def make_optimizer(network: nn.Module, recipe: Recipe) -> Optimizer:
     """SGD, AdamW or Adadelta; the first two fused: one kernel per step instead of several per tensor.
 
     Weight decay spares vectors and scalars (biases, norms). Parameters under `network.head` take
-    `recipe.head_lr` times the learning rate. Each group's `peak` is the rate that the schedule scales.
+    `recipe.head_lr` times the learning rate.
     """
     head = {id(p) for p in getattr(network, "head", nn.Identity()).parameters()}
     chosen: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -21,16 +62,88 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
             peak = recipe.lr * (recipe.head_lr if id(parameter) in head else 1.0)
             chosen.setdefault((peak, decay), []).append(parameter)
-    groups = [
+    groups: list[Group] = [
         {"params": parameters, "lr": peak, "peak": peak, "weight_decay": decay}
         for (peak, decay), parameters in chosen.items()
     ]
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, fused=True)
+        return Optimizer(groups, _fresh_adamw, _adamw)
     if recipe.optimizer == "adadelta":
-        return torch.optim.Adadelta(groups, rho=0.95, eps=1e-8)
-    nesterov = recipe.nesterov and recipe.momentum > 0
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=True)
+        return Optimizer(groups, _fresh_adadelta, _adadelta)
+    fresh = _fresh_sgd if recipe.momentum else lambda _: {}
+    return Optimizer(groups, fresh, partial(_sgd, momentum=recipe.momentum, nesterov=recipe.nesterov))
+
+
+def _fresh_sgd(parameter: Tensor) -> Memory:
+    return {"momentum_buffer": torch.zeros_like(parameter)}
+
+
+def _sgd(
+    group: Group,
+    params: list[Tensor],
+    grads: list[Tensor],
+    memory: list[Memory],
+    momentum: float,
+    nesterov: bool,
+) -> None:
+    sgd(
+        params,
+        grads,
+        [m.get("momentum_buffer") for m in memory],
+        fused=True,
+        lr=group["lr"],
+        weight_decay=group["weight_decay"],
+        momentum=momentum,
+        nesterov=nesterov and momentum > 0,
+        dampening=0.0,
+        maximize=False,
+    )
+
+
+def _fresh_adamw(parameter: Tensor) -> Memory:
+    zeros = {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
+    return {"step": torch.zeros((), device=parameter.device), **zeros}
+
+
+def _adamw(group: Group, params: list[Tensor], grads: list[Tensor], memory: list[Memory]) -> None:
+    """Loshchilov & Hutter 2017, with the usual betas."""
+    adamw(
+        params,
+        grads,
+        [m["exp_avg"] for m in memory],
+        [m["exp_avg_sq"] for m in memory],
+        [],
+        [m["step"] for m in memory],
+        fused=True,
+        amsgrad=False,
+        beta1=0.9,
+        beta2=0.999,
+        lr=group["lr"],
+        weight_decay=group["weight_decay"],
+        eps=1e-8,
+        maximize=False,
+    )
+
+
+def _fresh_adadelta(parameter: Tensor) -> Memory:
+    zeros = {key: torch.zeros_like(parameter) for key in ("square_avg", "acc_delta")}
+    return {"step": torch.zeros(()), **zeros}
+
+
+def _adadelta(group: Group, params: list[Tensor], grads: list[Tensor], memory: list[Memory]) -> None:
+    """Zeiler 2012, with the constants of its section 4."""
+    adadelta(
+        params,
+        grads,
+        [m["square_avg"] for m in memory],
+        [m["acc_delta"] for m in memory],
+        [m["step"] for m in memory],
+        lr=group["lr"],
+        rho=0.95,
+        eps=1e-8,
+        weight_decay=group["weight_decay"],
+        maximize=False,
+    )
 
 
 def rate(recipe: Recipe, step: int, total: int) -> float:
@@ -66,7 +179,7 @@ def renormalise(network: nn.Module, limit: float) -> None:
             layer.weight.mul_((limit / size).clamp(max=1.0))
 
 
-def set_rate(optimizer: torch.optim.Optimizer, share: float) -> None:
+def set_rate(optimizer: Optimizer, share: float) -> None:
     """Give every group `share` of its peak learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * share
@@ -98,19 +211,13 @@ class AveragedWeights:
             average.copy_(kept)
 
 
-def state_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def state_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     """The optimizer's memory as named tensors: `3.momentum_buffer` belongs to its fourth parameter."""
-    found: dict[str, Tensor] = {}
-    for index, values in optimizer.state_dict()["state"].items():
-        found |= {f"{index}.{key}": v for key, v in values.items() if isinstance(v, Tensor)}
-    return found
+    memories = enumerate(optimizer.state.values())
+    return {f"{index}.{key}": tensor for index, memory in memories for key, tensor in memory.items()}
 
 
-def restore_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def restore_state(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
     """Give a fresh optimizer the memory that `state_tensors` took, in its parameters' memory layout."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for name, tensor in tensors.items():
-        index, key = name.split(".", 1)
-        owner = parameters[int(index)]
-        like = torch.empty_like(owner) if tensor.shape == owner.shape else torch.empty_like(tensor)
-        optimizer.state[owner][key] = like.copy_(tensor)
+    for name, tensor in state_tensors(optimizer).items():
+        tensor.copy_(tensors[name])
