@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from striate.errors import BadSetting, DoesNotFit
-from striate.memory import largest_batch, peak_memory, return_freed_memory
+from striate.memory import arrange_memory, largest_batch, peak_memory
 
 
 class Block(nn.Module):
@@ -76,7 +76,7 @@ def _status(key: str) -> int:
 
 def measure() -> dict[str, int]:
     """Bytes by which the process grows as each network really trains, over what it has after a tiny step."""
-    return_freed_memory()  # as every training does
+    arrange_memory()  # as every training does
     torch.set_num_threads(1)
     grown = {}
     for name, (build, side, batch) in CASES.items():

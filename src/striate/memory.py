@@ -6,10 +6,11 @@ allocator must hold. Convolutional networks run channels-last, as the training l
 
 What it leaves out: the libraries' own scratch space (up to 7 % in networks measured on a CPU), the process
 before it trains (some 400 MB of Python and PyTorch), and some 40 MB of freed memory that a C library keeps:
-see `return_freed_memory`, which a training calls first.
+see `arrange_memory`, which a training calls first.
 """
 
 import ctypes
+import os
 import sys
 import weakref
 from collections.abc import Sequence
@@ -26,22 +27,28 @@ from striate.tracing.watching import Watch, on_meta
 MOST = 1 << 24
 """The largest batch that is tried."""
 
-KEPT = 8 << 20
-"""Bytes of the largest block that the C library may keep for later; smaller ones cost more to fetch anew."""
-M_MMAP_THRESHOLD = -3
-"""The number of this knob in glibc's malloc.h."""
+LARGE = 8 << 20
+"""Bytes of the smallest block that freeing gives back to the system; smaller ones cost more to fetch anew."""
+KEPT = 256 << 20
+"""Bytes of freed small blocks that are kept for the next step."""
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""The numbers of these knobs in glibc's malloc.h."""
 
 
-def return_freed_memory() -> None:
-    """Make glibc give back freed blocks of 8 MiB and more, for the rest of the process.
+def arrange_memory() -> None:
+    """Have memory come and go as a training needs it, for the rest of the process; on Linux with glibc.
 
-    Left alone it learns to keep blocks of up to 32 MiB, and a training takes up to half as much again as its
-    tensors. Elsewhere than on Linux with glibc nothing happens.
+    A step frees and takes the same blocks as the one before. Left alone, glibc gives small ones back, so that
+    every step fetches them anew page by page, and keeps large ones, so that a training takes up to half as
+    much again as its tensors. Here it is the other way round, and large blocks are fetched in pages of 2 MB,
+    unless a tensor was made before: PyTorch asks for those only once.
     """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         if mallopt is not None:
-            mallopt(M_MMAP_THRESHOLD, KEPT)
+            mallopt(M_MMAP_THRESHOLD, LARGE)
+            mallopt(M_TRIM_THRESHOLD, KEPT)
 
 
 def peak_memory(module: nn.Module, input: Sequence[int], batch: int, training: bool = True) -> int:

@@ -11,7 +11,7 @@ from torch import nn
 from striate import experiment, settings
 from striate.data import open_data
 from striate.errors import BadRun, BadSetting
-from striate.memory import return_freed_memory
+from striate.memory import arrange_memory
 from striate.run import Run, load
 from striate.settings import Settings
 from striate.training import parallel
@@ -66,7 +66,7 @@ def train(
     if devices > 1 and parallel.ranks()[1] == 1:
         return _in_processes(devices, folder, todo, resume, tensorboard)
     say = console().print if progress and parallel.ranks()[0] == 0 else experiment.silent
-    return_freed_memory()
+    arrange_memory()
     device = parallel.join()
     try:
         ready = experiment.set_up(todo, device, say, download)
