@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "run": {"task", "data", "models", "tasks", "training"},
     "settings": {"training"},
     "experiment": {"task", "data", "models", "tasks", "training", "run", "settings", "tracing", "memory"},
-    "verbs": {"data", "memory", "training", "run", "settings", "experiment"},
+    "profiling": {"tracing", "training", "experiment"},
+    "verbs": {"data", "memory", "training", "run", "settings", "experiment", "profiling"},
     "reproduce": {"data", "models", "training", "run", "verbs"},
 }
 """Room -> the rooms it may import, besides itself and the leaves. Ways out (`cli`) may import all."""

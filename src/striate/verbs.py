@@ -8,10 +8,11 @@ from typing import Any
 
 from torch import nn
 
-from striate import experiment, settings
+from striate import experiment, profiling, settings
 from striate.data import open_data
 from striate.errors import BadRun, BadSetting
 from striate.memory import arrange_memory
+from striate.profiling import Profile
 from striate.run import Run, load
 from striate.settings import Settings
 from striate.training import parallel
@@ -153,7 +154,24 @@ def dry_run(
     Raises:
         BadSetting: the loss did not fall to a tenth.
     """
+    return experiment.learn_one_batch(_ready(task, data, net, download, given))
+
+
+def profile(
+    task: str | None, data: str | Path, net: str | nn.Module | None, *, download: bool = False, **given: Any
+) -> Profile:
+    """Where the time of a training step goes, and how fast other batches and layouts are. Writes nothing.
+
+    Takes the `recipe`, `size`, `seed`, `weights` and `changes` of `train`.
+    """
+    arrange_memory()
+    return profiling.profile(_ready(task, data, net, download, given))
+
+
+def _ready(
+    task: str | None, data: str | Path, net: str | nn.Module | None, download: bool, given: dict[str, Any]
+) -> experiment.Experiment:
+    """Data and network as `train` has them before its first step."""
     changes = given.pop("changes", {})
     todo = settings.new({"task": task, "data": data, "net": net, **given}, changes)
-    ready = experiment.set_up(todo, parallel.join(), console().print, download)
-    return experiment.learn_one_batch(ready)
+    return experiment.set_up(todo, parallel.join(), console().print, download)

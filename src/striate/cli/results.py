@@ -4,6 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from striate.profiling import Profile
     from striate.run import Run
 
 
@@ -20,6 +21,42 @@ def report_on(run: "Run") -> None:
     print(f"report   {run.path / 'report.html'}")
     print(f"use it   striate predict {run.path} PICTURE...")
     print(f"more     striate train --resume --out {run.path} --epochs {2 * figures['epochs']}")
+
+
+def print_profile(found: "Profile") -> None:
+    """A row per layer, then the whole step, then what other layouts and batches reach."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("layer", no_wrap=True)
+    table.add_column("kind", no_wrap=True)
+    for column in ("output", "ms forward", "backward", "of step", "GFLOP/s", "of peak"):
+        table.add_column(column, justify="right")
+    for layer in found.layers:
+        seconds, rate = layer.forward + layer.backward, found.flops(layer)
+        table.add_row(
+            layer.name,
+            layer.kind,
+            "×".join(map(str, layer.output)),
+            f"{1e3 * layer.forward:.2f}",
+            f"{1e3 * layer.backward:.2f}",
+            f"{100 * seconds / found.step:.1f} %",
+            f"{rate / 1e9:.1f}" if rate else "",
+            f"{100 * rate / found.peak:.0f} %" if rate else "",
+        )
+    Console(highlight=False).print(table)
+    inside = sum(layer.forward + layer.backward for layer in found.layers)
+    print(
+        f"\na step of {found.batch} pictures takes {1e3 * found.step:.1f} ms, its layers alone "
+        f"{1e3 * inside:.1f}; the peak, a large matrix product, is {found.peak / 1e9:.0f} GFLOP/s"
+    )
+    for layout, speeds in found.speeds.items():
+        print(f"{layout:14}" + ", ".join(f"batch {b}: {speed:,.0f} images/s" for b, speed in speeds.items()))
+    layout, batch = found.fastest
+    print(
+        f"fastest here   --batch {batch} --set channels_last={'yes' if layout == 'channels-last' else 'no'}"
+    )
 
 
 def percent(share: float) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from striate.cli.results import print_json, report_on
+from striate.cli.results import print_json, print_profile, report_on
 
 
 def train(
@@ -31,6 +31,7 @@ def train(
     devices: int = typer.Option(1, min=1, help="Processes to train in, one per GPU where there are any."),
     set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Any other field of the recipe."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Show that one batch can be learned, and stop."),
+    profile: bool = typer.Option(False, "--profile", help="Show where the time of a step goes, and stop."),
     download: bool = typer.Option(False, "--download", help="Fetch a named set that is not on this machine."),
     tensorboard: bool = typer.Option(
         False, "--tensorboard", help="Write TensorBoard logs into the run folder."
@@ -54,6 +55,10 @@ def train(
     if dry_run:
         said = verbs.dry_run(task, data, net, download=download, changes=changes, **given)
         print_json({"learned": True, "message": said}) if json else print(said)
+        return
+    if profile:
+        found = verbs.profile(task, data, net, download=download, changes=changes, **given)
+        print_json(found.to_dict()) if json else print_profile(found)
         return
     try:
         run = verbs.train(
