@@ -13,7 +13,7 @@ from torch import nn
 
 from striate import models
 from striate.data import Source, hold_out, open_data
-from striate.data.augment import statistics
+from striate.data.augment import centre, normalise, statistics
 from striate.data.doctor import examine, summary
 from striate.data.loader import Loader
 from striate.data.prepare import Prepare, choose_prepare
@@ -36,6 +36,9 @@ from striate.training.recipes import Recipe
 from striate.training.report import filters_picture, write_report
 
 Say = Callable[..., None]
+
+WHITENED = 5000
+"""Pictures that a network's first layer is fitted to, where it has one that whitens (Jordan 2024)."""
 
 
 class Interrupted(Exception):
@@ -83,6 +86,10 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
         todo.net, classes=len(facts["classes"]), channels=prepare.channels, size=prepare.input[1:]
     )
     network = task.build(backbone, facts)
+    whiten = getattr(backbone, "whiten", None)
+    if whiten is not None:
+        first = centre(stores["train"].images[:WHITENED], prepare)
+        whiten(normalise(first, prepare))
     if todo.weights is not None:
         load_weights(network, models.weights_file(todo.net, todo.weights, download), say=say)
     recipe = _decided(todo.recipe, prepare)

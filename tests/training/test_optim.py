@@ -1,5 +1,7 @@
 """Optimizers, schedules and averages against their definitions."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +11,7 @@ from striate.training.optim import (
     AveragedWeights,
     Optimizer,
     make_optimizer,
+    orthogonal,
     picture_scale,
     rate,
     renormalise,
@@ -167,3 +170,33 @@ def test_a_papers_recipe_is_found_by_family_and_refused_by_name() -> None:
     )
     with pytest.raises(BadSetting, match="recipe paper: lenet5 has none; alexnet, zfnet"):
         recipe_from("paper", {}, "lenet5")
+
+
+@pytest.mark.parametrize("shape", [(8, 27), (27, 8)])
+def test_orthogonal_brings_singular_values_near_one_and_keeps_directions(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(shape)
+    made = orthogonal(matrix)
+    left, values, right = torch.linalg.svd(made, full_matrices=False)
+    assert values.min() > 0.4 and values.max() < 1.6
+    ours = torch.linalg.svd(matrix, full_matrices=False)
+    torch.testing.assert_close(made, ours.U @ (ours.U.T @ made @ ours.Vh.T).diag().diag() @ ours.Vh)
+
+
+def test_muon_turns_filters_and_leaves_the_rest_to_sgd() -> None:
+    torch.manual_seed(0)
+    network, recipe = Small(), recipe_from("fast", {"optimizer": "muon", "lr": 0.1, "weight_decay": 0})
+    twin = Small()
+    twin.load_state_dict(network.state_dict())
+    optimizer, plain = make_optimizer(network, recipe), make_optimizer(twin, replace(recipe, optimizer="sgd"))
+    for a, b in zip(network.parameters(), twin.parameters(), strict=True):
+        a.grad = torch.randn_like(a)
+        b.grad = a.grad.clone()
+    before = network.body.weight.detach().clone()
+    optimizer.step()
+    plain.step()
+    scaled = before * len(before) ** 0.5 / before.norm()
+    step = orthogonal(1.9 * network.body.weight.grad.flatten(1)).view_as(before)
+    torch.testing.assert_close(network.body.weight.detach(), scaled - 0.1 * step)
+    for name in ("body.bias", "norm.weight", "head.weight", "head.bias"):
+        assert torch.equal(network.get_parameter(name), twin.get_parameter(name))

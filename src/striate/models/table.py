@@ -7,7 +7,7 @@ from torch import nn
 
 from striate import design
 from striate.design import NAMED
-from striate.models import alexnet, googlenet, lenet, resnet, vgg, zfnet
+from striate.models import alexnet, fast, googlenet, lenet, resnet, vgg, zfnet
 from striate.models.designed import Designed
 
 Size = tuple[int, int]
@@ -57,7 +57,7 @@ def _named(name: str) -> Builder:
 
 LECUN, KRIZHEVSKY, ZEILER = "LeCun et al.", "Krizhevsky et al.", "Zeiler & Fergus"
 SZEGEDY, SIMONYAN, HE = "Szegedy et al.", "Simonyan & Zisserman", "He et al."
-KARPATHY, NIELSEN = "Karpathy", "Nielsen"
+KARPATHY, NIELSEN, JORDAN = "Karpathy", "Nielsen", "Jordan"
 
 
 def _imagenet(
@@ -141,6 +141,9 @@ MODELS: dict[str, Model] = {
     "plain44": _cifar(resnet.plain44, 658_586, 97_174_144, None),
     "plain56": _cifar(resnet.plain56, 853_018, 125_485_696, None),
     "plain110": _cifar(resnet.plain110, 1_727_962, 252_887_680, None),
+    "fast": Model(
+        _any_size(fast.fast), 2024, JORDAN, 3, 32, 1_972_792, 118_147_360, False, 10, 9, 1, "CIFAR-10", 6.0
+    ),
     "nielsen-shallow": _mnist("nielsen-shallow", 79_510, 79_400, 2.20),
     "nielsen-conv1": _mnist("nielsen-conv1", 289_630, 577_000, 1.22),
     "nielsen-conv2": _mnist("nielsen-conv2", 85_670, 1_633_000, 0.94),

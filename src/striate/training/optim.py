@@ -18,7 +18,7 @@ from torch.optim.sgd import sgd
 from striate.training.recipes import Recipe
 
 Group = dict[str, Any]
-"""`params`, and for each of them `lr`, `peak` (the rate that the schedule scales) and `weight_decay`."""
+"""`params`, `lr`, `peak` (the rate that the schedule scales), `weight_decay`, `fresh`, `update`."""
 Memory = dict[str, Tensor]
 """What an optimizer remembers of one parameter, under PyTorch's names: `momentum_buffer`, `exp_avg`, ..."""
 Fresh = Callable[[Tensor], Memory]
@@ -27,11 +27,13 @@ Update = Callable[[Group, list[Tensor], list[Tensor], list[Memory]], None]
 
 
 class Optimizer:
-    """Groups of parameters, a memory for each parameter, and the update that reads both."""
+    """Groups of parameters, a memory for each parameter, and the updates that read both."""
 
-    def __init__(self, groups: list[Group], fresh: Fresh, update: Update) -> None:
-        self.param_groups, self.update = groups, update
-        self.state: dict[nn.Parameter, Memory] = {p: fresh(p) for group in groups for p in group["params"]}
+    def __init__(self, groups: list[Group]) -> None:
+        self.param_groups = groups
+        self.state: dict[nn.Parameter, Memory] = {
+            p: group["fresh"](p) for group in groups for p in group["params"]
+        }
 
     @torch.no_grad()
     def step(self) -> None:
@@ -40,7 +42,7 @@ class Optimizer:
             params = [parameter for parameter in group["params"] if parameter.grad is not None]
             if params:
                 grads = [parameter.grad for parameter in params]
-                self.update(group, params, grads, [self.state[parameter] for parameter in params])
+                group["update"](group, params, grads, [self.state[parameter] for parameter in params])
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -50,28 +52,39 @@ class Optimizer:
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> Optimizer:
-    """SGD, AdamW or Adadelta; the first two fused: one kernel per step instead of several per tensor.
+    """SGD, AdamW, Adadelta or Muon; the first two fused: one kernel per step instead of several per tensor.
 
-    Weight decay spares vectors and scalars (biases, norms). Parameters under `network.head` take
-    `recipe.head_lr` times the learning rate.
+    Weight decay spares vectors and scalars (biases, norms), whose learning rate is `recipe.bias_lr` times the
+    others'; that of parameters under `network.head` is `recipe.head_lr` times as large. Muon is for the
+    filters of convolutions; the other parameters take SGD with the same momentum.
     """
     head = {id(p) for p in getattr(network, "head", nn.Identity()).parameters()}
-    chosen: dict[tuple[float, float], list[nn.Parameter]] = {}
+    chosen: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for parameter in network.parameters():
         if parameter.requires_grad:
-            decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
-            peak = recipe.lr * (recipe.head_lr if id(parameter) in head else 1.0)
-            chosen.setdefault((peak, decay), []).append(parameter)
-    groups: list[Group] = [
-        {"params": parameters, "lr": peak, "peak": peak, "weight_decay": decay}
-        for (peak, decay), parameters in chosen.items()
-    ]
+            vector, last = parameter.ndim < 2, id(parameter) in head
+            decay = 0.0 if vector else recipe.weight_decay
+            peak = recipe.lr * (recipe.bias_lr if vector else 1.0) * (recipe.head_lr if last else 1.0)
+            filters = parameter.ndim == 4 and not last
+            chosen.setdefault((peak, decay, filters), []).append(parameter)
+    groups: list[Group] = []
+    for (peak, decay, filters), parameters in chosen.items():
+        fresh, update = _rules(recipe, filters)
+        group = {"params": parameters, "lr": peak, "peak": peak, "weight_decay": decay}
+        groups.append(group | {"fresh": fresh, "update": update})
+    return Optimizer(groups)
+
+
+def _rules(recipe: Recipe, filters: bool) -> tuple[Fresh, Update]:
+    """What to remember of a parameter and how to update it, where they are filters or anything else."""
     if recipe.optimizer == "adamw":
-        return Optimizer(groups, _fresh_adamw, _adamw)
+        return _fresh_adamw, _adamw
     if recipe.optimizer == "adadelta":
-        return Optimizer(groups, _fresh_adadelta, _adadelta)
+        return _fresh_adadelta, _adadelta
+    if recipe.optimizer == "muon" and filters:
+        return _fresh_sgd, partial(_muon, momentum=recipe.momentum)
     fresh = _fresh_sgd if recipe.momentum else lambda _: {}
-    return Optimizer(groups, fresh, partial(_sgd, momentum=recipe.momentum, nesterov=recipe.nesterov))
+    return fresh, partial(_sgd, momentum=recipe.momentum, nesterov=recipe.nesterov)
 
 
 def _fresh_sgd(parameter: Tensor) -> Memory:
@@ -144,6 +157,30 @@ def _adadelta(group: Group, params: list[Tensor], grads: list[Tensor], memory: l
         weight_decay=group["weight_decay"],
         maximize=False,
     )
+
+
+def _muon(
+    group: Group, params: list[Tensor], grads: list[Tensor], memory: list[Memory], momentum: float
+) -> None:
+    """Jordan et al. 2024: the step made orthogonal, on filters whose length stays 1 on average."""
+    for parameter, grad, kept in zip(params, grads, memory, strict=True):
+        buffer = kept["momentum_buffer"].mul_(momentum).add_(grad)
+        step = orthogonal(grad.add(buffer, alpha=momentum).flatten(1)).view(parameter.shape)
+        parameter.mul_((1 - group["lr"] * group["weight_decay"]) * len(parameter) ** 0.5 / parameter.norm())
+        parameter.add_(step, alpha=-group["lr"])
+
+
+def orthogonal(matrix: Tensor, rounds: int = 3) -> Tensor:
+    """The matrix (rows, columns) with its singular values brought near 1, in 0.5 to 1.5 or so.
+
+    Newton and Schulz's iteration with the polynomial of Jordan et al. 2024, whose slope at 0 is steep.
+    """
+    x = matrix / (matrix.norm() + 1e-7)
+    x = x if len(x) <= x.shape[1] else x.T
+    for _ in range(rounds):
+        square = x @ x.T
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x if x.shape == matrix.shape else x.T
 
 
 def rate(recipe: Recipe, step: int, total: int) -> float:

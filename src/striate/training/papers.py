@@ -42,6 +42,23 @@ CONVNETJS = Recipe(
     shift=0,
 )
 
+# Jordan 2024, with the optimizer of Jordan et al. 2024 ("Muon"), which came to the network later.
+FAST = Recipe(
+    epochs=8,
+    batch=2000,
+    optimizer="muon",
+    lr=0.24,
+    momentum=0.6,
+    head_lr=2.8,
+    bias_lr=0.22,
+    weight_decay=0.0,
+    schedule="linear",
+    warmup=0.0,
+    label_smoothing=0.2,
+    shift=2,
+    tta=True,
+)
+
 PAPERS: dict[str, Recipe] = {
     "alexnet": ALEXNET,
     # Zeiler and Fergus 2013, section 3: neither weight decay nor colours are mentioned.
@@ -69,6 +86,7 @@ PAPERS: dict[str, Recipe] = {
         warmup=0.0,
         shift=0,
     ),
+    "fast": FAST,
     "convnetjs-cifar10": replace(CONVNETJS, shift=2),
     "convnetjs-mnist": replace(CONVNETJS, batch=20, weight_decay=1e-3),
 }

@@ -15,11 +15,11 @@ class Recipe:
     """Passes over the training pictures."""
     batch: int = 64
     """Pictures per optimizer step, over all processes."""
-    optimizer: Literal["sgd", "adamw", "adadelta"] = "adamw"
+    optimizer: Literal["sgd", "adamw", "adadelta", "muon"] = "adamw"
     lr: float = 3e-3
     """Peak learning rate."""
     momentum: float = 0.9
-    """Of sgd; adamw's betas stay 0.9 and 0.999, adadelta's rho 0.95 (Zeiler 2012)."""
+    """Of sgd and muon; adamw's betas stay 0.9 and 0.999, adadelta's rho 0.95 (Zeiler 2012)."""
     nesterov: bool = True
     weight_decay: float = 0.02
     """Not applied to norms and biases. Decoupled for adamw (Loshchilov 2017), else coupled (He 2015)."""
@@ -32,6 +32,8 @@ class Recipe:
     """Share of the training over which the rate climbs from zero to its peak."""
     head_lr: float = 1.0
     """Factor on the head's learning rate: above 1 when the backbone is already trained."""
+    bias_lr: float = 1.0
+    """Factor on the rate of biases and norms."""
     label_smoothing: float = 0.0
     ema: float = 0.0
     """Decay of the averaged weights that are evaluated and kept (Polyak); 0 keeps the weights themselves."""
@@ -74,7 +76,7 @@ class Recipe:
                 raise BadSetting(f"{key} is {getattr(self, key)}: it must be at least 0 and below 1.")
         if not 0 < self.area <= 1:
             raise BadSetting(f"area is {self.area}: it must be above 0 and at most 1.")
-        for key in ("weight_decay", "clip", "patience", "head_lr", "renorm", "colour"):
+        for key in ("weight_decay", "clip", "patience", "head_lr", "bias_lr", "renorm", "colour"):
             if getattr(self, key) < 0:
                 raise BadSetting(f"{key} is {getattr(self, key)}: it must not be negative.")
         for key, choices in _CHOICES.items():
