@@ -143,3 +143,15 @@ def test_a_module_of_ones_own_trains_and_needs_itself_to_open(tmp_path: Path) ->
 def test_a_folder_in_use_is_not_overwritten(run: st.Run) -> None:
     with pytest.raises(BadRun, match="is not empty"):
         st.train("classify", data="digits", net=NET, out=run.path, progress=False)
+
+
+def test_changed_weights_change_the_answer_and_the_network_stays_plain(run: st.Run) -> None:
+    run = st.load(run.path)
+    x = torch.randint(0, 256, (2, 1, 8, 8), dtype=torch.uint8)
+    plain = str(run.network)
+    before = run.answer(x)
+    assert run.answering is run.answering and str(run.network) == plain
+    with torch.no_grad():
+        for weight in run.network.parameters():
+            weight.mul_(2)
+    assert not torch.allclose(run.answer(x), before)

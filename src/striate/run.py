@@ -26,6 +26,7 @@ from striate.data.prepare import Fit, Prepare
 from striate.data.source import Source, Split
 from striate.data.store import Store, decode
 from striate.errors import BadData, BadRun, BadSetting, one_of
+from striate.models.folding import for_inference, weights_seen
 from striate.task import Facts, Prediction, Task
 from striate.tasks import TASKS
 from striate.training.checkpoint import load_tensors, save_tensors, write_text
@@ -48,6 +49,19 @@ class Run:
     """All of `model.json`."""
     left_out: list[str] = field(default_factory=list)
     """Pictures that the last `predict` or `evaluate` could not read: one line each."""
+    _answering: tuple[Any, nn.Module] | None = field(default=None, repr=False)
+    """The weights as they were, and the copy made of them."""
+
+    @property
+    def answering(self) -> nn.Module:
+        """What answers: on a CPU a faster copy of `network`, made anew whenever its weights have changed."""
+        self.network.eval()
+        if self.device.type != "cpu":
+            return self.network
+        seen = weights_seen(self.network)
+        if self._answering is None or self._answering[0] != seen:
+            self._answering = (seen, for_inference(self.network))
+        return self._answering[1]
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -88,7 +102,7 @@ class Run:
             return {"split": split, **_figures(self, output, truth)}
         store = self.store(source, split)
         tta = self.info["recipe"]["tta"] if tta is None else tta
-        found = figures(self.network, self.task, self.facts, store, self.prepare, tta=tta)
+        found = figures(self.answering, self.task, self.facts, store, self.prepare, tta=tta)
         store.close()
         return {"split": split, **found}
 
@@ -112,7 +126,7 @@ class Run:
         if not (views or scales or dense):
             tta = self.info["recipe"]["tta"] if tta is None else tta
             with self.store(source, split) as store:
-                return everything(self.network, self.task, store, self.prepare, tta=tta)
+                return everything(self.answering, self.task, store, self.prepare, tta=tta)
         if self.task.look is None:
             raise BadSetting(f"views, scales and dense are for whole pictures, not for {self.task.name}.")
         self.check_classes(source)
@@ -170,9 +184,8 @@ class Run:
     @torch.inference_mode()
     def answer(self, images: Tensor) -> Any:
         """uint8 pictures as `prepare` stores them (B, C, H, W) -> what the network says of them."""
-        self.network.eval()
         window = centre(images.to(self.device), self.prepare)
-        return self.task.forward(self.network, normalise(window, self.prepare, layout(True)), None)
+        return self.task.forward(self.answering, normalise(window, self.prepare, layout(True)), None)
 
 
 def load(path: str | Path, device: str | torch.device | None = None, network: nn.Module | None = None) -> Run:

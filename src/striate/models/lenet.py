@@ -150,7 +150,7 @@ def _uniform(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
     return layer
 
 
-def _one_cell(maps: Tensor, name: str) -> None:
+def one_cell(maps: Tensor, name: str) -> None:
     """C5 sees all of S4 at once only for pictures of 32x32."""
     if maps.shape[-2:] != (5, 5):
         h, w = maps.shape[-2:]
@@ -196,7 +196,7 @@ class LeNet5Head(nn.Module):
         self.squash = Squash()
 
     def forward(self, maps: Tensor) -> Tensor:
-        _one_cell(maps, "lenet5")
+        one_cell(maps, "lenet5")
         c5 = self.squash(self.c5(maps)).flatten(1)
         return self.rbf(self.squash(self.f6(c5)))
 
@@ -274,7 +274,7 @@ class LeNet5ModernHead(nn.Module):
         self.relu = nn.ReLU()
 
     def forward(self, maps: Tensor) -> Tensor:
-        _one_cell(maps, "lenet5-modern")
+        one_cell(maps, "lenet5-modern")
         return self.out(self.relu(self.f6(self.relu(self.c5(maps.flatten(1))))))
 
 

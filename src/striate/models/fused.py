@@ -1,0 +1,130 @@
+"""Convolution, sum and ReLU as one operator: oneDNN adds and clips while a result is still in the cache.
+
+The operators are those that PyTorch's own compiler calls on CPUs. They want the filters reordered for the
+size of the input; that is done at the first batch of a size, and costs no more than it costs an ordinary
+convolution, which reorders them every time.
+"""
+
+import operator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+ADDS = (operator.add, operator.iadd, torch.add)
+RELUS = (F.relu, torch.relu, torch.relu_, F.relu_)
+
+
+class FusedConv(nn.Module):
+    """relu(conv(x) + other); ReLU and sum are optional. No gradients.
+
+    x (B, C, H, W), other of the result's shape -> (B, outputs, ~H/stride, ~W/stride), channels last.
+    Whatever oneDNN does not take (another type, no batch, a sum that broadcasts) is computed step by step.
+    """
+
+    def __init__(self, conv: nn.Conv2d, relu: bool):
+        super().__init__()
+        self.conv, self.relu = conv, relu
+        self.place: list[Any] = [list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups]
+        self.size: tuple[int, ...] = ()
+        self.output: tuple[int, ...] = ()
+        self.filters: Tensor | None = None
+        """Reordered for inputs of `size`, which give results of the size `output`."""
+
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        if not self._takes(x, other):
+            y = self.conv(x) if other is None else self.conv(x) + other
+            return F.relu(y) if self.relu else y
+        bias = None if self.conv.bias is None else self.conv.bias.detach()
+        run, last = torch.ops.mkldnn._convolution_pointwise, "relu" if self.relu else None
+        if other is None:
+            return run(x, self.filters, bias, *self.place, last or "none", [], "")
+        return run.binary(x, other, self.filters, bias, *self.place, "add", 1.0, last, [], None)
+
+    def _takes(self, x: Tensor, other: Tensor | None) -> bool:
+        """Whether the fused operator may do it; the filters are then in order."""
+        if x.dim() != 4 or x.dtype != torch.float32 or x.device.type != "cpu" or x.numel() == 0:
+            return False
+        if self.size != x.shape:
+            weight, size = self.conv.weight.detach(), tuple(x.shape)
+            self.filters = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.place, list(size))
+            self.size, self.output = size, self._output(x)
+        return other is None or (other.dtype == x.dtype and other.shape == self.output)
+
+    def _output(self, x: Tensor) -> tuple[int, ...]:
+        pads, strides, dilations = self.place[:3]
+        sides = [
+            (x.shape[2 + axis] + 2 * pads[axis] - dilations[axis] * (size - 1) - 1) // strides[axis] + 1
+            for axis, size in enumerate(self.conv.kernel_size)
+        ]
+        return (x.shape[0], self.conv.out_channels, *sides)
+
+
+def fuse(traced: fx.GraphModule) -> int:
+    """Replace the convolutions by fused ones, with the sum and ReLU that directly follow; how many.
+
+    A sum is taken in where it is the very next operation: nothing may happen to its other term in between.
+    None where this PyTorch comes without oneDNN.
+    """
+    if not torch.backends.mkldnn.is_available():
+        return 0
+    layers = dict(traced.named_modules(remove_duplicate=False))
+    count = 0
+    for node in list(traced.graph.nodes):
+        conv = layers[node.target] if node.op == "call_module" else None
+        if conv is None or not _plain(conv) or len(node.args) != 1 or node.kwargs:
+            continue
+        last, arguments = node, node.args
+        other = _added(node, layers)
+        if other is not None:
+            last, arguments = node.next, (node.args[0], other)
+        relu = _only_user(last)
+        ends = relu is not None and _is_relu(relu, layers)
+        count += 1
+        name = f"fused{count}"
+        traced.add_submodule(name, FusedConv(conv, ends))
+        with traced.graph.inserting_before(last):
+            fused = traced.graph.call_module(name, arguments)
+        gone = [relu, last, node] if ends else [last, node]
+        gone[0].replace_all_uses_with(fused)
+        for old in dict.fromkeys(gone):
+            traced.graph.erase_node(old)
+    traced.delete_all_unused_submodules()
+    return count
+
+
+def _plain(conv: Any) -> bool:
+    if type(conv) is not nn.Conv2d or conv._forward_hooks or conv._forward_pre_hooks:
+        return False
+    weight = conv.weight
+    on_cpu = weight.dtype == torch.float32 and weight.device.type == "cpu"
+    return on_cpu and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
+
+
+def _only_user(node: fx.Node) -> fx.Node | None:
+    return next(iter(node.users)) if len(node.users) == 1 else None
+
+
+def _added(conv: fx.Node, layers: dict[str, nn.Module]) -> fx.Node | None:
+    """The other term of a sum that follows at once and is all that the convolution is for."""
+    user = _only_user(conv)
+    if user is None or user is not conv.next or user.op != "call_function" or user.target not in ADDS:
+        return None
+    if len(user.args) != 2 or user.kwargs:
+        return None
+    first, second = user.args
+    other = second if first is conv else first
+    if not isinstance(other, fx.Node) or other is conv:
+        return None
+    if user.target is operator.iadd and first is not conv:  # writes into `other`: nobody else may look at it
+        fresh = other.op == "call_module" and isinstance(layers[str(other.target)], nn.Conv2d | FusedConv)
+        return other if fresh and len(other.users) == 1 else None
+    return other
+
+
+def _is_relu(node: fx.Node, layers: dict[str, nn.Module]) -> bool:
+    if node.op == "call_module":
+        relu = layers[str(node.target)]
+        return type(relu) is nn.ReLU and not relu._forward_hooks and not relu._forward_pre_hooks
+    return node.op == "call_function" and node.target in RELUS
