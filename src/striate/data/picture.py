@@ -57,6 +57,8 @@ def _opened(path: Path, changed: int, process: int) -> zipfile.ZipFile:
 
 def encoded(file: ImageFile) -> bytes:
     """The encoded bytes of one picture; `BadData` where its file or archive cannot be read."""
+    if file.span is not None:
+        return _read_span(file.path, *file.span, file.name)
     if file.member is None:
         return _read(file.path, file.name)
     try:
@@ -139,6 +141,21 @@ def _read(path: Path, name: str) -> bytes:
         return path.read_bytes()
     except OSError as why:
         raise BadData(f"{name}: cannot be read: {why.strerror or why}") from why
+
+
+def _read_span(path: Path, start: int, size: int, name: str) -> bytes:
+    """A part of a file, through a handle of its own: any number of threads may read at once."""
+    if size > LARGEST_MEMBER:
+        raise BadData(f"{name}: cannot be read: it has more than 256 MiB")
+    try:
+        with path.open("rb", buffering=0) as stream:
+            stream.seek(start)
+            data = stream.read(size)
+    except OSError as why:
+        raise BadData(f"{name}: cannot be read: {why.strerror or why}") from why
+    if len(data) != size:
+        raise BadData(f"{name}: cannot be read: {path.name} ends before it does; fetch it again")
+    return data
 
 
 def _reason(why: BaseException) -> str:
