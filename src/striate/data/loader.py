@@ -14,7 +14,7 @@ from torch import Tensor
 
 from striate.data.augment import components, draw_colours, draw_warp, normalise, resize, warp
 from striate.data.prepare import Prepare
-from striate.data.store import Store
+from striate.data.stream import Pictures
 
 
 def seed_of(*numbers: int) -> int:
@@ -28,10 +28,11 @@ class Loader:
     """A store's pictures in shuffled batches, augmented and normalised as a whole, on the device.
 
     Every picture is seen once an epoch: the batches differ in size by one at most, so the last is never a
-    tiny one. With several processes each takes its slice of every batch.
+    tiny one. With several processes each takes its slice of every batch, and a streamed store decodes no more
+    than that; it is told of the next batches early, so that they are decoded while this one is learned.
     """
 
-    store: Store
+    store: Pictures
     prepare: Prepare
     size: int
     """Pictures in a batch, over all processes, at most."""
@@ -53,7 +54,7 @@ class Loader:
         self.per_epoch = -(-len(self.store) // self.size)
         if self.colour:
             std = torch.tensor(self.prepare.std or (1.0,) * self.prepare.channels)
-            self._colours = (components(self.store.images).cpu() / std[:, None]).to(self.device)
+            self._colours = (components(self.store.sample()).cpu() / std[:, None]).to(self.device)
 
     def order(self, epoch: int) -> Tensor:
         """The shuffled picture numbers of an epoch, int64 (N,)."""
@@ -68,6 +69,18 @@ class Loader:
     def _mine(self, total: int) -> slice:
         """This process's part of a batch of `total` pictures."""
         return slice(self.rank * total // self.world, (self.rank + 1) * total // self.world)
+
+    def _rows(self, order: Tensor, number: int) -> Tensor:
+        """The numbers of this process's pictures in a batch, int64 (B,)."""
+        start, stop = self._bounds(number)
+        return order[start:stop][self._mine(stop - start)]
+
+    def _announce(self, order: Tensor, epoch: int, number: int) -> None:
+        """Tell the store of a batch and of those after it, of the next epoch too."""
+        for later in range(number, number + 1 + self.store.lead):
+            if later == self.per_epoch:
+                order = self.order(epoch + 1)
+            self.store.ahead(self._rows(order, later % self.per_epoch))
 
     def weight(self, number: int) -> float:
         """What this process's mean loss must count for, so that the mean over processes is the batch's."""
@@ -84,7 +97,8 @@ class Loader:
         """
         start, stop = self._bounds(number)
         mine = self._mine(stop - start)
-        images, target = self.store.batch(order[start:stop][mine])
+        self._announce(order, epoch, number)
+        images, target = self.store.batch(self._rows(order, number))
         torch.manual_seed(seed_of(self.seed, epoch, number))
         n = stop - start
         drawn = draw_warp(n, self.prepare, self.shift, self.flip, device=self.device, area=self.area)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from striate.data.picture import Picture, encoded
-from striate.data.prepare import Fit, Prepare, to_pixels
+from striate.data.prepare import Fit, Placed, Prepare, to_pixels
 from striate.data.source import Split
 from striate.errors import BadData
 
@@ -49,6 +49,8 @@ class Store:
     """What to call each picture in a message."""
     left_out: list[str] = field(default_factory=list)
     """One line for every damaged picture: its name and why."""
+    lead: ClassVar[int] = 0
+    """Batches that it pays to announce by `ahead`; a `Stream` has others."""
     file: Path | None = None
     """The memory-mapped file that holds the pixels, where they are not in memory. `close` deletes it."""
 
@@ -67,7 +69,27 @@ class Store:
                 chosen[key] = value.index_select(0, indices)
             else:
                 chosen[key] = [value[i] for i in indices.tolist()]
-        return self.images.index_select(0, indices), chosen
+        return self.images.index_select(0, indices.to(self.images.device)), chosen
+
+    def ahead(self, indices: Tensor) -> None:
+        """Pictures that will be asked for soon: they are here already."""
+
+    def sample(self) -> Tensor:
+        """The pictures to measure means and colours on, uint8 (n, C, Hs, Ws): all of them."""
+        return self.images
+
+    def readable(self) -> "Store":
+        """The pictures that can be read: those that cannot were left out from the beginning."""
+        return self
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the pictures take."""
+        return self.images.nbytes
+
+    def move(self, device: torch.device) -> None:
+        """Keep the pictures on another device."""
+        self.images = self.images.to(device)
 
     def close(self) -> None:
         """Delete the memory-mapped file, if there is one. The store is of no use afterwards."""
@@ -110,14 +132,14 @@ def decode(
     if damaged:
         split, fit, images = split.subset(kept.tolist()), fit.subset(kept), _close_ranks(images, kept)
     try:
-        made = (targets or _as_tensors)(split.targets, fit)
+        made = (targets or as_tensors)(split.targets, fit)
     except BaseException:
         _remove(file)
         raise
     return Store(images, made, fit, names, [damaged[i] for i in sorted(damaged)], file)
 
 
-def _as_tensors(raw: Target, fit: Fit) -> Target:
+def as_tensors(raw: Target, fit: Fit) -> Target:
     """Arrays become tensors; anything else stays a list."""
     return {k: torch.as_tensor(v) if isinstance(v, np.ndarray) else list(v) for k, v in raw.items()}
 
@@ -166,10 +188,8 @@ def _read_all(
     def read(start: int) -> int:
         for i in range(start, min(start + CHUNK, n)):
             try:
-                picture = _picture(split, i)
-                pixels[i], fit.scale[i], fit.offset[i], fit.original[i] = to_pixels(
-                    picture, prepare, split.name(i)
-                )
+                placed = read_picture(split, i, prepare)
+                pixels[i], fit.scale[i], fit.offset[i], fit.original[i] = placed
             except BadData as why:
                 damaged[i] = str(why)
         return min(CHUNK, n - start)
@@ -189,6 +209,11 @@ def _read_all(
         _remove(file)
         raise BadData(f"none of the {n} pictures can be read; the first: {damaged[0]}")
     return pixels, fit, damaged, file
+
+
+def read_picture(split: Split, i: int, prepare: Prepare) -> Placed:
+    """Picture `i` of a split as `to_pixels` gives it; `BadData` where it cannot be read."""
+    return to_pixels(_picture(split, i), prepare, split.name(i))
 
 
 def _picture(split: Split, i: int) -> Picture:

@@ -136,7 +136,7 @@ def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """The members that systems did not leave behind; the archive is kept from remembering them."""
     before = -1
     for member in archive:
-        archive.members.clear()
+        archive.members.clear()  # ty: ignore[missing-attribute]
         if member.size < 0 or archive.offset <= before:
             raise tarfile.ReadError(f"a size below zero at byte {member.offset:,}")
         before = archive.offset

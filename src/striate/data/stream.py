@@ -1,0 +1,216 @@
+"""Pictures that are not kept: decoded batch by batch, for sets larger than memory and disk.
+
+A `Stream` answers as a `Store` does and holds no pixels but those of the batches under way. Threads decode
+them (Pillow lets go of the interpreter while it decodes); batches that are announced by `ahead` are begun
+while the network still learns the one before.
+
+A picture is found to be damaged only when its turn comes. In training its place in the batch is taken by the
+next readable one, so that batches keep their size and stay functions of the seed; in evaluation it is left
+out. Either way it is named in `left_out`.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from striate.data.prepare import Fit, Prepare
+from striate.data.source import Split
+from striate.data.store import (
+    MakeTargets,
+    Progress,
+    Store,
+    Target,
+    as_tensors,
+    decode,
+    free_memory,
+    read_picture,
+)
+from striate.errors import BadData
+
+PIECE = 4
+"""Pictures that a thread takes at a time."""
+
+SAMPLE = 512
+"""Pictures, evenly spaced, that means and colours are measured on."""
+
+LEAD = 2
+"""Batches begun before they are asked for."""
+
+
+@dataclass
+class Stream:
+    """N pictures on disk and the truth about them, ready to be batched."""
+
+    split: Split
+    prepare: Prepare
+    make: MakeTargets = as_tensors
+    """Raw targets and their `Fit` -> targets, as for `store.decode`."""
+    fill: bool = False
+    """Whether another picture takes a damaged one's place in its batch, or none does."""
+    threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+    lead: ClassVar[int] = LEAD
+
+    def __post_init__(self) -> None:
+        if not len(self.split):
+            raise BadData("the split holds no pictures")
+        self._damaged: dict[int, str] = {}
+        self._waiting: dict[bytes, _Batch] = {}
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    @property
+    def targets(self) -> Target:
+        """The raw targets of the split; `batch` gives them as the task wants them."""
+        return self.split.targets
+
+    @property
+    def names(self) -> list[str]:
+        """What to call each picture in a message."""
+        return [self.split.name(i) for i in range(len(self))]
+
+    @property
+    def left_out(self) -> list[str]:
+        """One line for every damaged picture met so far: its name and why."""
+        return [self._damaged[i] for i in sorted(self._damaged)]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that pictures may take at a time: an evaluation's batches under way."""
+        return min(len(self), (LEAD + 1) * 256) * int(np.prod(self.prepare.stored))
+
+    def ahead(self, indices: Tensor) -> None:
+        """Begin to decode pictures that `batch` will ask for, in the same order, int64 (B,)."""
+        key = indices.numpy().tobytes()
+        if key not in self._waiting:
+            while len(self._waiting) > LEAD:
+                self._waiting.pop(next(iter(self._waiting))).cancel()
+            self._waiting[key] = _Batch(self.split, self.prepare, indices.tolist(), self._pool)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Target]:
+        """int64 (B,) -> (uint8 (B, C, Hs, Ws), the targets of those pictures), fewer where not `fill`.
+
+        Raises:
+            BadData: the places of damaged pictures are to be filled, and not one can be read.
+        """
+        self.ahead(indices)
+        pixels, fit, damaged = self._waiting.pop(indices.numpy().tobytes()).result()
+        rows = indices.tolist()
+        if damaged:
+            self._damaged |= {rows[place]: why for place, why in damaged.items()}
+            places = self._places(len(rows), damaged)
+            pixels, fit, rows = pixels[places], fit.subset(places), [rows[place] for place in places]
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2), self.make(self.split.subset(rows).targets, fit)
+
+    def _places(self, n: int, damaged: dict[int, str]) -> list[int]:
+        """What stands where in a batch of n: the readable pictures alone, or in damaged ones' places too."""
+        readable = [place for place in range(n) if place not in damaged]
+        if not self.fill:
+            return readable
+        if not readable:
+            raise BadData(f"none of the {n} pictures of a batch can be read; the first: {damaged[0]}")
+        places = readable + [place + n for place in readable]
+        return [next(place for place in places if place >= here) % n for here in range(n)]
+
+    def sample(self) -> Tensor:
+        """The pictures to measure means and colours on, uint8 (n, C, Hs, Ws): `SAMPLE`, evenly spaced."""
+        n = min(len(self), SAMPLE)
+        return self.batch(torch.arange(n) * len(self) // n)[0]
+
+    def readable(self) -> "Stream":
+        """The stream without the damaged pictures met so far."""
+        if not self._damaged:
+            return self
+        kept = [i for i in range(len(self)) if i not in self._damaged]
+        return Stream(self.split.subset(kept), self.prepare, self.make, self.fill, self.threads)
+
+    def move(self, device: torch.device) -> None:
+        """Nothing is kept that could lie on a device."""
+
+    def close(self) -> None:
+        """Stop decoding. The stream is of no use afterwards."""
+        for batch in self._waiting.values():
+            batch.cancel()
+        self._waiting.clear()
+        self._pool.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+Pictures = Store | Stream
+"""Where batches come from."""
+
+
+class _Batch:
+    """Some pictures being decoded, each into its place."""
+
+    def __init__(self, split: Split, prepare: Prepare, rows: list[int], pool: ThreadPoolExecutor) -> None:
+        n, (channels, height, width) = len(rows), prepare.stored
+        self.split, self.prepare, self.rows = split, prepare, rows
+        # Channels last, as pictures are decoded: nothing is turned over.
+        self.pixels = np.empty((n, height, width, channels), dtype=np.uint8)
+        self.fit = Fit(np.ones((n, 2)), np.zeros((n, 2)), np.zeros((n, 2), dtype=np.int64))
+        self.damaged: dict[int, str] = {}
+        self.pieces: list[Future] = [pool.submit(self._read, start) for start in range(0, n, PIECE)]
+
+    def _read(self, start: int) -> None:
+        for place in range(start, min(start + PIECE, len(self.rows))):
+            try:
+                pixels, scale, offset, original = read_picture(self.split, self.rows[place], self.prepare)
+            except BadData as why:
+                self.damaged[place] = str(why)
+                continue
+            self.pixels[place] = pixels.transpose(1, 2, 0)
+            self.fit.scale[place], self.fit.offset[place], self.fit.original[place] = scale, offset, original
+
+    def result(self) -> tuple[np.ndarray, Fit, dict[int, str]]:
+        """(pixels uint8 (n, H, W, C), where they went, why by place for the damaged), when all are done."""
+        for piece in self.pieces:
+            piece.result()
+        return self.pixels, self.fit, self.damaged
+
+    def cancel(self) -> None:
+        """Do not begin what has not begun."""
+        for piece in self.pieces:
+            piece.cancel()
+
+
+def fits(splits: Iterable[Split], prepare: Prepare) -> bool:
+    """Whether the decoded pixels of all splits fit half of the free memory, or of the temporary folder."""
+    size = sum(len(split) for split in splits) * int(np.prod(prepare.stored))
+    return size <= free_memory() // 2 or size <= shutil.disk_usage(tempfile.gettempdir()).free // 2
+
+
+def hold(
+    split: Split,
+    prepare: Prepare,
+    targets: MakeTargets | None = None,
+    stream: bool | None = None,
+    fill: bool = False,
+    processes: int = 1,
+    progress: Progress | None = None,
+) -> Pictures:
+    """A split ready to be batched: decoded once, or streamed where `stream` says so or it `fits` nowhere.
+
+    `fill` is what a stream does about damaged pictures; `processes` share the machine's cores.
+    `targets` and `progress` are as in `store.decode`.
+    """
+    if stream is None:
+        stream = not fits([split], prepare)
+    if not stream:
+        return decode(split, prepare, targets, progress=progress)
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    return Stream(split, prepare, targets or as_tensors, fill, threads)
