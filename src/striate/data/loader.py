@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from striate.data.augment import components, draw_colours, draw_warp, normalise, resize, warp
+from striate.data.augment import Warp, components, draw_colours, draw_warp, normalise, resize, warp
 from striate.data.prepare import Prepare
 from striate.data.stream import Pictures
 
@@ -80,7 +80,19 @@ class Loader:
         for later in range(number, number + 1 + self.store.lead):
             if later == self.per_epoch:
                 order = self.order(epoch + 1)
-            self.store.ahead(self._rows(order, later % self.per_epoch))
+            where = divmod(epoch * self.per_epoch + later, self.per_epoch)
+            self.store.ahead(self._rows(order, where[1]), self._drawn(*where))
+
+    def _drawn(self, epoch: int, number: int) -> Warp | None:
+        """What `batch` will draw for this process's pictures, where the store can use it."""
+        if not (self.store.crops and self.area < 1):
+            return None
+        generator = torch.Generator().manual_seed(seed_of(self.seed, epoch, number))
+        start, stop = self._bounds(number)
+        return self._draw(stop - start, generator).rows(self._mine(stop - start))
+
+    def _draw(self, n: int, generator: torch.Generator | None, device: str | torch.device = "cpu") -> Warp:
+        return draw_warp(n, self.prepare, self.shift, self.flip, generator, device, self.area)
 
     def weight(self, number: int) -> float:
         """What this process's mean loss must count for, so that the mean over processes is the batch's."""
@@ -98,16 +110,18 @@ class Loader:
         start, stop = self._bounds(number)
         mine = self._mine(stop - start)
         self._announce(order, epoch, number)
-        images, target = self.store.batch(self._rows(order, number))
+        cropped = self._drawn(epoch, number)
+        images, target = self.store.batch(self._rows(order, number), cropped)
         torch.manual_seed(seed_of(self.seed, epoch, number))
         n = stop - start
-        drawn = draw_warp(n, self.prepare, self.shift, self.flip, device=self.device, area=self.area)
-        drawn = replace(drawn, scale=scale)
+        drawn = replace(self._draw(n, None, self.device), scale=scale)
         colours = draw_colours(n, self._colours, self.colour)[mine] if self.colour else None
         if self.world > 1:
             drawn = drawn.rows(mine)
             torch.manual_seed(seed_of(self.seed, epoch, number, self.rank))
-        images = warp(images.to(self.device, non_blocking=True), drawn, self.prepare)
+        images = images.to(self.device, non_blocking=True)
+        if cropped is None:
+            images = warp(images, drawn, self.prepare)
         target = self.move(to_device(target, self.device), drawn)
         x = normalise(images, self.prepare, layout(self.channels_last))
         if colours is not None:

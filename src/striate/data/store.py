@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from striate.data.augment import Warp
 from striate.data.picture import Picture, encoded
 from striate.data.prepare import Fit, Placed, Prepare, to_pixels
 from striate.data.source import Split
@@ -49,6 +50,8 @@ class Store:
     """What to call each picture in a message."""
     left_out: list[str] = field(default_factory=list)
     """One line for every damaged picture: its name and why."""
+    crops: ClassVar[bool] = False
+    """Whether `batch` crops as it is told; a `Stream` does."""
     lead: ClassVar[int] = 0
     """Batches that it pays to announce by `ahead`; a `Stream` has others."""
     file: Path | None = None
@@ -61,7 +64,7 @@ class Store:
     def __len__(self) -> int:
         return len(self.images)
 
-    def batch(self, indices: Tensor) -> tuple[Tensor, Target]:
+    def batch(self, indices: Tensor, drawn: Warp | None = None) -> tuple[Tensor, Target]:
         """int64 (B,) -> (uint8 (B, C, Hs, Ws), the targets of those pictures)."""
         chosen: Target = {}
         for key, value in self.targets.items():
@@ -71,7 +74,7 @@ class Store:
                 chosen[key] = [value[i] for i in indices.tolist()]
         return self.images.index_select(0, indices.to(self.images.device)), chosen
 
-    def ahead(self, indices: Tensor) -> None:
+    def ahead(self, indices: Tensor, drawn: Warp | None = None) -> None:
         """Pictures that will be asked for soon: they are here already."""
 
     def sample(self) -> Tensor:
@@ -213,10 +216,10 @@ def _read_all(
 
 def read_picture(split: Split, i: int, prepare: Prepare) -> Placed:
     """Picture `i` of a split as `to_pixels` gives it; `BadData` where it cannot be read."""
-    return to_pixels(_picture(split, i), prepare, split.name(i))
+    return to_pixels(picture_of(split, i), prepare, split.name(i))
 
 
-def _picture(split: Split, i: int) -> Picture:
+def picture_of(split: Split, i: int) -> Picture:
     """Picture `i` as `to_pixels` takes it: encoded bytes, or an open picture of decoded ones."""
     if isinstance(split.images, np.ndarray):
         image = split.images[i]

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from striate.data.prepare import Fit, Prepare
+from striate.data.augment import Warp
+from striate.data.prepare import Fit, Placed, Prepare, to_window
 from striate.data.source import Split
 from striate.data.store import (
     MakeTargets,
@@ -31,6 +32,7 @@ from striate.data.store import (
     as_tensors,
     decode,
     free_memory,
+    picture_of,
     read_picture,
 )
 from striate.errors import BadData
@@ -57,6 +59,11 @@ class Stream:
     """Whether another picture takes a damaged one's place in its batch, or none does."""
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
     lead: ClassVar[int] = LEAD
+
+    @property
+    def crops(self) -> bool:
+        """Whether `batch` crops as it is told: then no pixel is scaled twice."""
+        return self.prepare.fit == "crop" and not self.prepare.border
 
     def __post_init__(self) -> None:
         if not len(self.split):
@@ -88,22 +95,25 @@ class Stream:
         """Bytes of memory that pictures may take at a time: an evaluation's batches under way."""
         return min(len(self), (LEAD + 1) * 256) * int(np.prod(self.prepare.stored))
 
-    def ahead(self, indices: Tensor) -> None:
-        """Begin to decode pictures that `batch` will ask for, in the same order, int64 (B,)."""
-        key = indices.numpy().tobytes()
+    def ahead(self, indices: Tensor, drawn: Warp | None = None) -> None:
+        """Begin to decode what `batch` will ask for with the same arguments."""
+        key = _key(indices, drawn)
         if key not in self._waiting:
             while len(self._waiting) > LEAD:
                 self._waiting.pop(next(iter(self._waiting))).cancel()
-            self._waiting[key] = _Batch(self.split, self.prepare, indices.tolist(), self._pool)
+            drawn = drawn if self.crops and drawn is not None and drawn.box is not None else None
+            self._waiting[key] = _Batch(self.split, self.prepare, indices.tolist(), drawn, self._pool)
 
-    def batch(self, indices: Tensor) -> tuple[Tensor, Target]:
+    def batch(self, indices: Tensor, drawn: Warp | None = None) -> tuple[Tensor, Target]:
         """int64 (B,) -> (uint8 (B, C, Hs, Ws), the targets of those pictures), fewer where not `fill`.
+
+        With boxes `drawn` for them (on the CPU) it is what each box shows, mirrored as drawn, (B, C, H, W).
 
         Raises:
             BadData: the places of damaged pictures are to be filled, and not one can be read.
         """
-        self.ahead(indices)
-        pixels, fit, damaged = self._waiting.pop(indices.numpy().tobytes()).result()
+        self.ahead(indices, drawn)
+        pixels, fit, damaged = self._waiting.pop(_key(indices, drawn)).result()
         rows = indices.tolist()
         if damaged:
             self._damaged |= {rows[place]: why for place, why in damaged.items()}
@@ -154,12 +164,24 @@ Pictures = Store | Stream
 """Where batches come from."""
 
 
+def _key(indices: Tensor, drawn: Warp | None) -> bytes:
+    """What tells one batch from another."""
+    key = indices.numpy().tobytes()
+    if drawn is not None and drawn.box is not None:
+        key += drawn.box.numpy().tobytes() + drawn.flip.numpy().tobytes()
+    return key
+
+
 class _Batch:
     """Some pictures being decoded, each into its place."""
 
-    def __init__(self, split: Split, prepare: Prepare, rows: list[int], pool: ThreadPoolExecutor) -> None:
-        n, (channels, height, width) = len(rows), prepare.stored
+    def __init__(
+        self, split: Split, prepare: Prepare, rows: list[int], drawn: Warp | None, pool: ThreadPoolExecutor
+    ) -> None:
+        n, (channels, height, width) = len(rows), prepare.input if drawn else prepare.stored
         self.split, self.prepare, self.rows = split, prepare, rows
+        self.boxes = drawn.box.tolist() if drawn is not None and drawn.box is not None else None
+        self.flips = drawn.flip.tolist() if drawn is not None else []
         # Channels last, as pictures are decoded: nothing is turned over.
         self.pixels = np.empty((n, height, width, channels), dtype=np.uint8)
         self.fit = Fit(np.ones((n, 2)), np.zeros((n, 2)), np.zeros((n, 2), dtype=np.int64))
@@ -169,12 +191,19 @@ class _Batch:
     def _read(self, start: int) -> None:
         for place in range(start, min(start + PIECE, len(self.rows))):
             try:
-                pixels, scale, offset, original = read_picture(self.split, self.rows[place], self.prepare)
+                pixels, scale, offset, original = self._placed(place)
             except BadData as why:
                 self.damaged[place] = str(why)
                 continue
             self.pixels[place] = pixels.transpose(1, 2, 0)
             self.fit.scale[place], self.fit.offset[place], self.fit.original[place] = scale, offset, original
+
+    def _placed(self, place: int) -> Placed:
+        row = self.rows[place]
+        if self.boxes is None:
+            return read_picture(self.split, row, self.prepare)
+        picture, name = picture_of(self.split, row), self.split.name(row)
+        return to_window(picture, self.prepare, self.boxes[place], self.flips[place], name)
 
     def result(self) -> tuple[np.ndarray, Fit, dict[int, str]]:
         """(pixels uint8 (n, H, W, C), where they went, why by place for the damaged), when all are done."""
