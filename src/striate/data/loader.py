@@ -14,6 +14,7 @@ from torch import Tensor
 
 from striate.data.augment import Warp, components, draw_colours, draw_warp, normalise, resize, warp
 from striate.data.prepare import Prepare
+from striate.data.reuse import Arrays
 from striate.data.stream import Pictures
 
 
@@ -51,6 +52,7 @@ class Loader:
     world: int = 1
 
     def __post_init__(self) -> None:
+        self._memory = Arrays()
         self.per_epoch = -(-len(self.store) // self.size)
         if self.colour:
             std = torch.tensor(self.prepare.std or (1.0,) * self.prepare.channels)
@@ -78,10 +80,10 @@ class Loader:
     def _announce(self, order: Tensor, epoch: int, number: int) -> None:
         """Tell the store of a batch and of those after it, of the next epoch too."""
         for later in range(number, number + 1 + self.store.lead):
-            if later == self.per_epoch:
-                order = self.order(epoch + 1)
-            where = divmod(epoch * self.per_epoch + later, self.per_epoch)
-            self.store.ahead(self._rows(order, where[1]), self._drawn(*where))
+            which, place = divmod(epoch * self.per_epoch + later, self.per_epoch)
+            if which > epoch and place == 0:
+                order = self.order(which)
+            self.store.ahead(self._rows(order, place), self._drawn(which, place))
 
     def _drawn(self, epoch: int, number: int) -> Warp | None:
         """What `batch` will draw for this process's pictures, where the store can use it."""
@@ -123,7 +125,7 @@ class Loader:
         if cropped is None:
             images = warp(images, drawn, self.prepare)
         target = self.move(to_device(target, self.device), drawn)
-        x = normalise(images, self.prepare, layout(self.channels_last))
+        x = normalise(images, self.prepare, layout(self.channels_last), self._memory)
         if colours is not None:
             x += colours[:, :, None, None]
         return resize(x, scale), target

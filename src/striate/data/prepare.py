@@ -170,10 +170,8 @@ def to_window(
         image = image.convert("L")
     scale = max(rows / image.height, columns / image.width)
     left, top = (image.width - columns / scale) / 2, (image.height - rows / scale) / 2
-    part, _ = _whole_pixels(
-        image, left + x / scale, top + y / scale, wide / scale, high / scale, prepare.size
-    )
-    seen = image.crop(part)
+    x, y, wide, high = left + x / scale, top + y / scale, wide / scale, high / scale
+    seen = image.crop(_whole_pixels(image, x, y, wide, high, prepare.size)[0])
     if flip:
         seen = seen.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     reduced = image.width / original[1], image.height / original[0]
@@ -221,9 +219,9 @@ def resized(image: Image.Image, height: int, width: int) -> np.ndarray:
     """
     if image.mode != "RGB" or image.size == (width, height):
         return np.array(image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0))
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+    pixels = torch.from_numpy(np.array(image)[None]).permute(0, 3, 1, 2)  # channels last, for PyTorch too
     scaled = interpolate(pixels, (height, width), mode="bilinear", antialias=True)
-    return scaled[0].permute(1, 2, 0).numpy()
+    return scaled.permute(0, 2, 3, 1)[0].numpy()
 
 
 def _pad(image: Image.Image, height: int, width: int) -> Scaled:
@@ -243,9 +241,7 @@ def _pad(image: Image.Image, height: int, width: int) -> Scaled:
 
 def _channels_first(image: Image.Image | np.ndarray, channels: int) -> np.ndarray:
     """Mode "L" or "RGB", or its pixels -> uint8 (channels, H, W)."""
-    pixels = (
-        image if isinstance(image, np.ndarray) else np.array(image)
-    )  # a copy: Pillow's own bytes are read-only, which torch warns of
+    pixels = np.array(image)  # a copy: Pillow's own bytes are read-only, which torch warns of
     return np.repeat(pixels[None], channels, axis=0) if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from striate.data.augment import Warp
-from striate.data.prepare import Fit, Placed, Prepare, to_window
+from striate.data.prepare import Fit, Prepare, to_window
+from striate.data.reuse import Arrays
 from striate.data.source import Split
 from striate.data.store import (
     MakeTargets,
@@ -68,6 +69,7 @@ class Stream:
     def __post_init__(self) -> None:
         if not len(self.split):
             raise BadData("the split holds no pictures")
+        self._memory = Arrays()
         self._damaged: dict[int, str] = {}
         self._waiting: dict[bytes, _Batch] = {}
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
@@ -102,7 +104,9 @@ class Stream:
             while len(self._waiting) > LEAD:
                 self._waiting.pop(next(iter(self._waiting))).cancel()
             drawn = drawn if self.crops and drawn is not None and drawn.box is not None else None
-            self._waiting[key] = _Batch(self.split, self.prepare, indices.tolist(), drawn, self._pool)
+            self._waiting[key] = _Batch(
+                self.split, self.prepare, indices.tolist(), drawn, self._pool, self._memory
+            )
 
     def batch(self, indices: Tensor, drawn: Warp | None = None) -> tuple[Tensor, Target]:
         """int64 (B,) -> (uint8 (B, C, Hs, Ws), the targets of those pictures), fewer where not `fill`.
@@ -113,23 +117,16 @@ class Stream:
             BadData: the places of damaged pictures are to be filled, and not one can be read.
         """
         self.ahead(indices, drawn)
-        pixels, fit, damaged = self._waiting.pop(_key(indices, drawn)).result()
-        rows = indices.tolist()
-        if damaged:
-            self._damaged |= {rows[place]: why for place, why in damaged.items()}
-            places = self._places(len(rows), damaged)
-            pixels, fit, rows = pixels[places], fit.subset(places), [rows[place] for place in places]
-        return torch.from_numpy(pixels).permute(0, 3, 1, 2), self.make(self.split.subset(rows).targets, fit)
-
-    def _places(self, n: int, damaged: dict[int, str]) -> list[int]:
-        """What stands where in a batch of n: the readable pictures alone, or in damaged ones' places too."""
-        readable = [place for place in range(n) if place not in damaged]
-        if not self.fill:
-            return readable
-        if not readable:
-            raise BadData(f"none of the {n} pictures of a batch can be read; the first: {damaged[0]}")
-        places = readable + [place + n for place in readable]
-        return [next(place for place in places if place >= here) % n for here in range(n)]
+        work = self._waiting.pop(_key(indices, drawn))
+        work.finish()
+        self._damaged |= {work.rows[place]: why for place, why in work.damaged.items()}
+        kept = [place for place in range(len(work.rows)) if place not in work.damaged]
+        if work.damaged and self.fill:
+            work.fill(kept)
+        elif work.damaged:
+            work.keep(kept)
+        images = torch.from_numpy(work.pixels).permute(0, 3, 1, 2)
+        return images, self.make(self.split.subset(work.rows).targets, work.fit)
 
     def sample(self) -> Tensor:
         """The pictures to measure means and colours on, uint8 (n, C, Hs, Ws): `SAMPLE`, evenly spaced."""
@@ -176,14 +173,20 @@ class _Batch:
     """Some pictures being decoded, each into its place."""
 
     def __init__(
-        self, split: Split, prepare: Prepare, rows: list[int], drawn: Warp | None, pool: ThreadPoolExecutor
+        self,
+        split: Split,
+        prepare: Prepare,
+        rows: list[int],
+        drawn: Warp | None,
+        pool: ThreadPoolExecutor,
+        memory: Arrays,
     ) -> None:
         n, (channels, height, width) = len(rows), prepare.input if drawn else prepare.stored
         self.split, self.prepare, self.rows = split, prepare, rows
         self.boxes = drawn.box.tolist() if drawn is not None and drawn.box is not None else None
         self.flips = drawn.flip.tolist() if drawn is not None else []
         # Channels last, as pictures are decoded: nothing is turned over.
-        self.pixels = np.empty((n, height, width, channels), dtype=np.uint8)
+        self.pixels = memory.take((n, height, width, channels), np.uint8)
         self.fit = Fit(np.ones((n, 2)), np.zeros((n, 2)), np.zeros((n, 2), dtype=np.int64))
         self.damaged: dict[int, str] = {}
         self.pieces: list[Future] = [pool.submit(self._read, start) for start in range(0, n, PIECE)]
@@ -191,25 +194,40 @@ class _Batch:
     def _read(self, start: int) -> None:
         for place in range(start, min(start + PIECE, len(self.rows))):
             try:
-                pixels, scale, offset, original = self._placed(place)
+                self._place(place)
             except BadData as why:
                 self.damaged[place] = str(why)
-                continue
-            self.pixels[place] = pixels.transpose(1, 2, 0)
-            self.fit.scale[place], self.fit.offset[place], self.fit.original[place] = scale, offset, original
 
-    def _placed(self, place: int) -> Placed:
+    def _place(self, place: int) -> None:
         row = self.rows[place]
         if self.boxes is None:
-            return read_picture(self.split, row, self.prepare)
-        picture, name = picture_of(self.split, row), self.split.name(row)
-        return to_window(picture, self.prepare, self.boxes[place], self.flips[place], name)
+            placed = read_picture(self.split, row, self.prepare)
+        else:
+            picture, name = picture_of(self.split, row), self.split.name(row)
+            placed = to_window(picture, self.prepare, self.boxes[place], self.flips[place], name)
+        self.pixels[place] = placed[0].transpose(1, 2, 0)
+        self.fit.scale[place], self.fit.offset[place], self.fit.original[place] = placed[1:]
 
-    def result(self) -> tuple[np.ndarray, Fit, dict[int, str]]:
-        """(pixels uint8 (n, H, W, C), where they went, why by place for the damaged), when all are done."""
+    def finish(self) -> None:
+        """Wait until every picture is in its place or known to be damaged."""
         for piece in self.pieces:
             piece.result()
-        return self.pixels, self.fit, self.damaged
+
+    def keep(self, readable: list[int]) -> None:
+        """Leave out the damaged ones."""
+        self.pixels, self.fit = self.pixels[readable], self.fit.subset(readable)
+        self.rows = [self.rows[place] for place in readable]
+
+    def fill(self, readable: list[int]) -> None:
+        """Put the next readable picture, shown as was drawn for the place, where a damaged one should be."""
+        if not readable:
+            raise BadData(
+                f"none of the {len(self.rows)} pictures of a batch can be read; the first: {self.damaged[0]}"
+            )
+        for place in sorted(self.damaged):
+            other = next((one for one in readable if one > place), readable[0])
+            self.rows[place] = self.rows[other]
+            self._place(place)
 
     def cancel(self) -> None:
         """Do not begin what has not begun."""
