@@ -153,16 +153,16 @@ def _cropped(images: Tensor, drawn: Warp) -> Tensor:
 
 
 def _cropped_one_by_one(images: Tensor, box: Tensor, flip: Tensor, size: tuple[int, int]) -> Tensor:
-    """The same by threads, smoothed where a box is larger than the window; channels last."""
-    pixels, boxes, flips = images.numpy(), box.round().long().tolist(), flip.tolist()
+    """The same by threads, smoothed where a box is larger than the window; channels last in memory."""
+    pixels, boxes, flips = images.numpy(), box.long().tolist(), flip.tolist()
     batch, channels, *_ = pixels.shape
     windows = np.empty((batch, *size, channels), dtype=np.uint8)
 
     def crop(i: int) -> None:
-        x, y, wide, high = boxes[i]
-        # Copied by NumPy, as PyTorch's threads would wait for each other over so small a thing.
-        seen = torch.from_numpy(np.ascontiguousarray(pixels[i : i + 1, :, y : y + high, x : x + wide]))
-        window = interpolate(seen, size, mode="bilinear", antialias=True)[0].numpy()
+        left, top, wide, high = boxes[i]
+        # Copied by NumPy: PyTorch's threads would wait for each other over so small a thing.
+        seen = np.ascontiguousarray(pixels[i : i + 1, :, top : top + high, left : left + wide])
+        window = interpolate(torch.from_numpy(seen), size, mode="bilinear", antialias=True)[0].numpy()
         windows[i] = (window[:, :, ::-1] if flips[i] else window).transpose(1, 2, 0)
 
     list(_threads(torch.get_num_threads()).map(crop, range(batch)))

@@ -241,7 +241,8 @@ def _pad(image: Image.Image, height: int, width: int) -> Scaled:
 
 def _channels_first(image: Image.Image | np.ndarray, channels: int) -> np.ndarray:
     """Mode "L" or "RGB", or its pixels -> uint8 (channels, H, W)."""
-    pixels = np.array(image)  # a copy: Pillow's own bytes are read-only, which torch warns of
+    # A copy of Pillow's own bytes, which are read-only: torch warns of that.
+    pixels = image if isinstance(image, np.ndarray) else np.array(image)
     return np.repeat(pixels[None], channels, axis=0) if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
