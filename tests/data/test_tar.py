@@ -1,4 +1,4 @@
-"""Tar shards are read in place by any thread; what is wrong with one is said, and nothing leaves the archive."""
+"""Tar shards are read in place by any thread; what is wrong with one is said, and nothing is unpacked."""
 
 import io
 import json
@@ -112,12 +112,12 @@ def test_links_and_devices_are_not_followed(tmp_path):
             member.type, member.linkname = kind, str(tmp_path / "secret.png")
             archive.addfile(member)
         for name, data in several(7, 2):
-            member = tarfile.TarInfo(f"../../{name}")
+            member = tarfile.TarInfo(f"/etc/{name}")
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data if isinstance(data, bytes) else data.encode()))
     before = set(tmp_path.iterdir())
     source = tar.read(path)
-    assert [split.name(0) for split in source.splits.values()] == ["a.tar/../../0007.png"]
+    assert [split.name(0) for split in source.splits.values()] == ["a.tar//etc/0007.png"]
     assert source.warnings == [f"{path}: 3 links are not followed and were left out, such as a.tar/0.png"]
     assert set(tmp_path.iterdir()) == before
 
