@@ -32,7 +32,7 @@ import torchvision
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from striate.data import Source, Split
+from striate.data import Source, Split, find
 from striate.data.loader import Loader
 from striate.data.prepare import Prepare
 from striate.data.readers import READERS
@@ -50,15 +50,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pictures", help="a folder of JPEGs [hymenoptera under STRIATE_DATA]")
+    parser.add_argument(
+        "--pictures", default="hymenoptera", help="a folder with JPEGs, or one under STRIATE_DATA"
+    )
     parser.add_argument("--count", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--batch", type=int, default=64)
     chosen = parser.parse_args()
-    pictures = chosen.pictures or os.path.join(os.environ["STRIATE_DATA"], "hymenoptera")
     with tempfile.TemporaryDirectory() as scratch:
-        folder = class_folders(Path(pictures), Path(scratch) / "folder", chosen.count)
+        folder = class_folders(find(chosen.pictures), Path(scratch) / "folder", chosen.count)
         ways = {"ImageFolder + DataLoader": peer(folder, chosen.batch, chosen.workers)} | ours(
             folder, chosen.batch, chosen.workers
         )

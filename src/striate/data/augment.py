@@ -4,7 +4,6 @@ Nothing here runs once per picture. Pictures stay uint8 until `normalise`, the l
 """
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
+from striate.data.crops import crop_each
 from striate.data.prepare import Prepare
 from striate.data.reuse import Arrays
 
@@ -118,6 +118,10 @@ def warp(images: Tensor, drawn: Warp, prepare: Prepare, fill: int = 0) -> Tensor
         return centre(images, prepare)
     height, width = drawn.size
     beyond = max(0, drawn.reach - drawn.margin)
+    if not beyond and images.device.type == "cpu" and channels_last(images):
+        corner = torch.stack([drawn.margin - drawn.dx, drawn.margin - drawn.dy], dim=1)
+        box = torch.cat([corner, torch.tensor([[width, height]]).expand(len(corner), 2)], dim=1)
+        return crop_each(images, range(len(images)), box, drawn.flip, drawn.size)
     if beyond:
         images = _surround(images, beyond, fill)
     batch, channels, _, row = images.shape
@@ -131,13 +135,10 @@ def warp(images: Tensor, drawn: Warp, prepare: Prepare, fill: int = 0) -> Tensor
 
 
 def _cropped(images: Tensor, drawn: Warp) -> Tensor:
-    """uint8 (B, C, Hs, Ws) -> uint8 (B, C, H, W): what each box shows, bilinear.
-
-    A CPU resamples bytes picture by picture, five times as fast as all of them as floats.
-    """
+    """uint8 (B, C, Hs, Ws) -> uint8 (B, C, H, W): what each box shows, bilinear."""
     assert drawn.box is not None
     if images.device.type == "cpu":
-        return _cropped_one_by_one(images, drawn.box, drawn.flip, drawn.size)
+        return crop_each(images, range(len(images)), drawn.box, drawn.flip, drawn.size)
     rows, columns = images.shape[2:]
     height, width = drawn.size
     left, top, wide, high = drawn.box.unbind(1)
@@ -150,28 +151,6 @@ def _cropped(images: Tensor, drawn: Warp) -> Tensor:
     grid = torch.stack([x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=-1)
     found = grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
     return found.round_().to(torch.uint8)
-
-
-def _cropped_one_by_one(images: Tensor, box: Tensor, flip: Tensor, size: tuple[int, int]) -> Tensor:
-    """The same by threads, smoothed where a box is larger than the window; channels last in memory."""
-    pixels, boxes, flips = images.numpy(), box.long().tolist(), flip.tolist()
-    batch, channels, *_ = pixels.shape
-    windows = np.empty((batch, *size, channels), dtype=np.uint8)
-
-    def crop(i: int) -> None:
-        left, top, wide, high = boxes[i]
-        # Copied by NumPy: PyTorch's threads would wait for each other over so small a thing.
-        seen = np.ascontiguousarray(pixels[i : i + 1, :, top : top + high, left : left + wide])
-        window = interpolate(torch.from_numpy(seen), size, mode="bilinear", antialias=True)[0].numpy()
-        windows[i] = (window[:, :, ::-1] if flips[i] else window).transpose(1, 2, 0)
-
-    list(_threads(torch.get_num_threads()).map(crop, range(batch)))
-    return torch.from_numpy(windows).permute(0, 3, 1, 2)
-
-
-@lru_cache(maxsize=1)
-def _threads(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count, thread_name_prefix="crop")
 
 
 def _surround(images: Tensor, width: int, fill: int) -> Tensor:
@@ -189,6 +168,11 @@ def centre(images: Tensor, prepare: Prepare) -> Tensor:
     return images[..., margin : margin + height, margin : margin + width]
 
 
+def channels_last(images: Tensor) -> bool:
+    """Whether pictures (B, C, H, W) lie in memory pixel by pixel, as photographs do."""
+    return images.shape[1] > 1 and images.stride(1) == 1
+
+
 def normalise(
     images: Tensor,
     prepare: Prepare,
@@ -200,7 +184,7 @@ def normalise(
     The layout is changed last: converting and permuting in one step takes a CPU twice as long as one by one.
     `memory` is where the result lies if it is on the CPU.
     """
-    as_it_is = images.shape[1] > 1 and images.is_contiguous(memory_format=torch.channels_last)
+    as_it_is = channels_last(images)
     x = _as_floats(images, torch.channels_last if as_it_is else torch.contiguous_format, memory)
     scale, shift = _scale_and_shift(prepare, x.shape[2:], x.device, as_it_is)
     return torch.addcmul(shift, x, scale, out=x).contiguous(memory_format=memory_format)

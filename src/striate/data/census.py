@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from striate.data.augment import channels_last
 from striate.data.picture import FORMATS, decode, encoded
 from striate.data.source import ImageFile, Source, Split
 from striate.data.store import CHUNK, TINY
@@ -113,6 +114,8 @@ def of_stores(source: Source, stores: dict[str, Pictures]) -> Census:
             keys, contrast = np.arange(n, dtype=np.uint64) + np.uint64(number << 48), np.full(n, 255)
         else:
             images = store.images.cpu()
+            if channels_last(images):  # the order of a picture's bytes is all the same here, but not a copy
+                images = images.permute(0, 2, 3, 1)
             low, high = _extremes(images)
             keys, contrast = row_keys(images.numpy()), high - low
         part = Census((), split, np.arange(n), label, names, keys, contrast)

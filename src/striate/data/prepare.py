@@ -13,10 +13,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from PIL import Image
-from torch.nn.functional import interpolate
 
+from striate.data.crops import scaled
 from striate.data.picture import Picture, decode, encoded, header, open_picture
 from striate.data.source import ImageFile, Source, Split
 from striate.errors import BadData, BadSetting
@@ -217,11 +216,9 @@ def resized(image: Image.Image, height: int, width: int) -> np.ndarray:
 
     PyTorch's resampling of colour is twice as fast as Pillow's, and lets threads run as that does.
     """
-    if image.mode != "RGB" or image.size == (width, height):
+    if image.mode != "RGB":
         return np.array(image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0))
-    pixels = torch.from_numpy(np.array(image)[None]).permute(0, 3, 1, 2)  # channels last, for PyTorch too
-    scaled = interpolate(pixels, (height, width), mode="bilinear", antialias=True)
-    return scaled.permute(0, 2, 3, 1)[0].numpy()
+    return scaled(np.array(image), height, width)
 
 
 def _pad(image: Image.Image, height: int, width: int) -> Scaled:

@@ -19,9 +19,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from striate.data.augment import Warp
+from striate.data.augment import Warp, channels_last
+from striate.data.crops import crop_each
 from striate.data.picture import Picture, encoded
 from striate.data.prepare import Fit, Placed, Prepare, to_pixels
+from striate.data.reuse import Arrays
 from striate.data.source import Split
 from striate.errors import BadData
 
@@ -50,29 +52,42 @@ class Store:
     """What to call each picture in a message."""
     left_out: list[str] = field(default_factory=list)
     """One line for every damaged picture: its name and why."""
-    crops: ClassVar[bool] = False
-    """Whether `batch` crops as it is told; a `Stream` does."""
     lead: ClassVar[int] = 0
     """Batches that it pays to announce by `ahead`; a `Stream` has others."""
     file: Path | None = None
     """The memory-mapped file that holds the pixels, where they are not in memory. `close` deletes it."""
 
     def __post_init__(self) -> None:
+        self._memory = Arrays()
         if self.file is not None:  # the file also goes when the store is forgotten, or the program ends
             self._delete = weakref.finalize(self, shutil.rmtree, self.file.parent, ignore_errors=True)
+
+    @property
+    def crops(self) -> bool:
+        """Whether `batch` crops as it is told: then no picture is copied that is not cropped."""
+        return self.images.device.type == "cpu"
 
     def __len__(self) -> int:
         return len(self.images)
 
     def batch(self, indices: Tensor, drawn: Warp | None = None) -> tuple[Tensor, Target]:
-        """int64 (B,) -> (uint8 (B, C, Hs, Ws), the targets of those pictures)."""
+        """int64 (B,) -> (uint8 (B, C, Hs, Ws), the targets of those pictures).
+
+        With boxes `drawn` for them it is what each box shows, mirrored as drawn, (B, C, H, W).
+        """
         chosen: Target = {}
         for key, value in self.targets.items():
             if isinstance(value, Tensor):
                 chosen[key] = value.index_select(0, indices)
             else:
                 chosen[key] = [value[i] for i in indices.tolist()]
-        return self.images.index_select(0, indices.to(self.images.device)), chosen
+        if self.crops and drawn is not None and drawn.box is not None:
+            rows = indices.tolist()
+            return crop_each(self.images, rows, drawn.box, drawn.flip, drawn.size, self._memory), chosen
+        rows = indices.to(self.images.device)
+        if channels_last(self.images):
+            return self.images.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2), chosen
+        return self.images.index_select(0, rows), chosen
 
     def ahead(self, indices: Tensor, drawn: Warp | None = None) -> None:
         """Pictures that will be asked for soon: they are here already."""
@@ -183,8 +198,12 @@ def _read_all(
     split: Split, prepare: Prepare, limit: int, progress: Progress
 ) -> tuple[np.ndarray, Fit, dict[int, str], Path | None]:
     """Decode and scale by threads, every picture into its row; damaged ones are returned by number."""
-    n = len(split)
-    pixels, file = _allocate((n, *prepare.stored), limit)
+    n, (channels, height, width) = len(split), prepare.stored
+    if channels == 3 and height * width > TINY:  # photographs lie as they are decoded, pixel by pixel
+        pixels, file = _allocate((n, height, width, channels), limit)
+        pixels = pixels.transpose(0, 3, 1, 2)
+    else:
+        pixels, file = _allocate((n, channels, height, width), limit)
     fit = Fit(np.ones((n, 2)), np.zeros((n, 2)), np.zeros((n, 2), dtype=np.int64))
     damaged: dict[int, str] = {}
 
