@@ -17,7 +17,7 @@ from striate.data.augment import centre, normalise, statistics
 from striate.data.doctor import examine, summary
 from striate.data.loader import Loader
 from striate.data.prepare import Prepare, choose_prepare
-from striate.data.store import Store, decode
+from striate.data.stream import Pictures, fits, hold
 from striate.errors import BadSetting, DoesNotFit, one_of
 from striate.models.published import MEAN, SIZE, STD
 from striate.models.weights import load_weights
@@ -58,7 +58,7 @@ class Experiment:
     source: Source
     facts: Facts
     prepare: Prepare
-    stores: dict[str, Store]
+    stores: dict[str, Pictures]
     backbone: nn.Module
     network: nn.Module
     recipe: Recipe
@@ -66,7 +66,7 @@ class Experiment:
 
 
 def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Experiment:
-    """Open and decode the data, build the network."""
+    """Open the data, decode it where it fits, build the network."""
     task = TASKS[one_of("task", todo.task, TASKS)]
     source = open_data(todo.data, download=download, seed=todo.seed)
     if todo.recipe.patience and "val" not in source.splits:
@@ -78,8 +78,8 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
     if todo.size is None and net_size is None:
         side = models.next_size(todo.net, max(prepare.size))
         prepare = choose_prepare(source, fit=task.fit, net_size=side if side > max(prepare.size) else None)
-    stores = _decode(source, task, prepare, say)
-    mean, std = (MEAN, STD) if published else statistics(stores["train"].images)
+    todo, stores = _held(todo, source, task, prepare, say)
+    mean, std = (MEAN, STD) if published else statistics(stores["train"].sample())
     prepare = replace(prepare, mean=mean, std=tuple(max(s, 1e-3) for s in std))
     torch.manual_seed(todo.seed)
     backbone = models.network(
@@ -88,8 +88,7 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
     network = task.build(backbone, facts)
     whiten = getattr(backbone, "whiten", None)
     if whiten is not None:
-        first = centre(stores["train"].images[:WHITENED], prepare)
-        whiten(normalise(first, prepare))
+        whiten(normalise(centre(stores["train"].sample()[:WHITENED], prepare), prepare))
     if todo.weights is not None:
         load_weights(network, models.weights_file(todo.net, todo.weights, download), say=say)
     recipe = _decided(todo.recipe, prepare)
@@ -113,7 +112,7 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
     )
     if device.type == "cuda":
         for store in stores.values():
-            store.images = store.images.to(device)
+            store.move(device)
     setup = Experiment(
         todo, task, source, facts, prepare, stores, backbone, network.to(device), recipe, loader
     )
@@ -121,19 +120,41 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
     return setup
 
 
-def _decode(source: Source, task: Task, prepare: Prepare, say: Say) -> dict[str, Store]:
-    """The splits that a training looks at, decoded, with a warning for what was left out."""
-    stores = {}
-    for name in [name for name in ("train", "val", "test") if name in source.splits]:
-        with counting(f"reading {name}", visible=say is not silent) as report:
-            stores[name] = decode(source.splits[name], prepare, task.targets, progress=report)
-        left_out = stores[name].left_out
-        if left_out:
-            more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
-            say(f"warning: {name}: left out {len(left_out)} unreadable: {'; '.join(left_out[:3])}{more}")
+def _held(
+    todo: Settings, source: Source, task: Task, prepare: Prepare, say: Say
+) -> tuple[Settings, dict[str, Pictures]]:
+    """The splits that a training looks at, decoded or streamed, and the settings with that decided.
+
+    It is decided once and kept with the run: a resumed run sees the same pictures on any machine.
+    """
+    splits = {name: source.splits[name] for name in ("train", "val", "test") if name in source.splits}
+    if todo.stream is None:
+        todo = replace(todo, stream=parallel.agree(not fits(splits.values(), prepare)))
+    if todo.stream:
+        say("pictures are decoded batch by batch, and none is kept")
+    processes, stores = parallel.ranks()[1], {}
+    for name, split in splits.items():
+        with counting(f"reading {name}", visible=say is not silent and not todo.stream) as report:
+            stores[name] = hold(
+                split,
+                prepare,
+                task.targets,
+                stream=todo.stream,
+                fill=name == "train",
+                processes=processes,
+                progress=report,
+            )
+        _name_left_out(name, stores[name].left_out, say)
     for line in source.warnings:
         say(f"warning: {line}")
-    return stores
+    return todo, stores
+
+
+def _name_left_out(name: str, left_out: list[str], say: Say) -> None:
+    """A warning about the pictures of a split that could not be read, if there are any."""
+    if left_out:
+        more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
+        say(f"warning: {name}: left out {len(left_out)} unreadable: {'; '.join(left_out[:3])}{more}")
 
 
 def _decided(recipe: Recipe, prepare: Prepare) -> Recipe:
@@ -162,7 +183,7 @@ def _takes_smaller(network: nn.Module, prepare: Prepare) -> None:
 def _about(setup: Experiment) -> str:
     """One line about the data and one about what the training will take."""
     found = summary(examine(setup.source, stores=setup.stores, quick=True))
-    store_bytes = sum(store.images.nbytes for store in setup.stores.values())
+    store_bytes = sum(store.nbytes for store in setup.stores.values())
     expected = forecast(setup.network, setup.task, setup.loader, setup.recipe, store_bytes)
     c, h, w = setup.prepare.input
     count = sum(p.numel() for p in setup.network.parameters())
@@ -222,6 +243,9 @@ def run(
                 f"stopped at step {training.step:,} of {training.steps:,}; "
                 f"go on with: striate train --resume --out {folder}"
             )
+    for name, store in setup.stores.items():
+        if setup.settings.stream:
+            _name_left_out(name, store.left_out, say)
     if rank == 0:
         _finish(setup, training, folder)
     parallel.meet()
@@ -290,7 +314,7 @@ def _finish(setup: Experiment, training: Training, folder: Path) -> None:
     info = _info(setup, training, split, found)
     save(folder, setup.network, info)
     pictures = [filters_picture(setup.network)]
-    shown_pictures = {"images": store, "output": output, "target": target}
+    shown_pictures = {"images": store.readable(), "output": output, "target": target}
     pictures += setup.task.pictures(found, setup.facts, shown_pictures)
     write_report(
         folder,

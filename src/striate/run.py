@@ -24,7 +24,7 @@ from striate.data.inputs import Given, decoded, gather
 from striate.data.loader import layout
 from striate.data.prepare import Fit, Prepare
 from striate.data.source import Source, Split
-from striate.data.store import Store, decode
+from striate.data.stream import Pictures, hold
 from striate.errors import BadData, BadRun, BadSetting, one_of
 from striate.models.folding import for_inference, weights_seen
 from striate.task import Facts, Prediction, Task
@@ -100,10 +100,10 @@ class Run:
         if views or scales or dense:
             output, truth = self.answers(source, split, tta, views, scales, dense)
             return {"split": split, **_figures(self, output, truth)}
-        store = self.store(source, split)
         tta = self.info["recipe"]["tta"] if tta is None else tta
-        found = figures(self.answering, self.task, self.facts, store, self.prepare, tta=tta)
-        store.close()
+        with self.store(source, split) as store:
+            found = figures(self.answering, self.task, self.facts, store, self.prepare, tta=tta)
+            self.left_out = store.left_out
         return {"split": split, **found}
 
     def source(self, data: str | Path | None = None) -> Source:
@@ -126,7 +126,9 @@ class Run:
         if not (views or scales or dense):
             tta = self.info["recipe"]["tta"] if tta is None else tta
             with self.store(source, split) as store:
-                return everything(self.answering, self.task, store, self.prepare, tta=tta)
+                found = everything(self.answering, self.task, store, self.prepare, tta=tta)
+                self.left_out = store.left_out
+                return found
         if self.task.look is None:
             raise BadSetting(f"views, scales and dense are for whole pictures, not for {self.task.name}.")
         self.check_classes(source)
@@ -141,13 +143,11 @@ class Run:
         )
         return output, truth
 
-    def store(self, source: Source, split: str) -> Store:
-        """A split decoded as this model wants its pictures."""
+    def store(self, source: Source, split: str) -> Pictures:
+        """A split as this model wants its pictures, decoded once, or streamed where it is too large."""
         one_of("split", split, source.splits)
         self.check_classes(source)
-        store = decode(source.splits[split], self.prepare, self.task.targets)
-        self.left_out = store.left_out
-        return store
+        return hold(source.splits[split], self.prepare, self.task.targets)
 
     def check_classes(self, source: Source) -> None:
         """Raise `BadData` where a source has other classes than the model."""

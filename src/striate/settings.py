@@ -27,13 +27,14 @@ class Settings:
     seed: int = 0
     size: int | None = None
     weights: str | None = None
+    stream: bool | None = None
+    """Whether pictures are decoded batch by batch; None until the training has looked at their size."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; a module is named by its class."""
         net = self.net if isinstance(self.net, str) else f"<{type(self.net).__name__}>"
-        plain = {
-            key: getattr(self, key) for key in ("task", "data", "recipe_name", "seed", "size", "weights")
-        }
+        keys = ("task", "data", "recipe_name", "seed", "size", "weights", "stream")
+        plain = {key: getattr(self, key) for key in keys}
         return plain | {"net": net, "recipe": self.recipe.to_json()}
 
     def save(self, folder: Path) -> None:
@@ -64,6 +65,7 @@ def resumed(folder: Path, given: dict[str, Any], changes: dict[str, Any]) -> Set
         saved = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
         recipe = recipes.from_json(saved["recipe"])
         before = {key: saved[key] for key in ("task", "data", "net", "seed", "size", "weights")}
+        before["stream"] = saved.get("stream", False)
         settings = Settings(recipe=recipe, recipe_name=saved["recipe_name"], **before)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadRun(

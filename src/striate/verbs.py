@@ -30,6 +30,7 @@ def train(
     lr: float | None = None,
     size: int | None = None,
     weights: str | Path | None = None,
+    stream: bool | None = None,
     seed: int | None = None,
     out: str | Path | None = None,
     resume: bool = False,
@@ -49,6 +50,7 @@ def train(
         recipe: `fast`, `classic` or `finetune`; `epochs`, `batch`, `lr` and `changes` alter single fields.
         size: height and width of the pictures that the network is fed; decided from the data without it.
         weights: a file of weights to start from.
+        stream: decode batch by batch and keep nothing; by itself where pictures fit neither memory nor disk.
         seed: of the weights, the order, the augmentation and any split that has to be made; 0 by default.
         out: the run folder; `runs/<task>-<data>-<net>` by default.
         resume: go on with the run in `out` (or the default folder), or start anew where there is none.
@@ -60,6 +62,7 @@ def train(
         experiment.Interrupted: stopped by Ctrl-C; the run can be resumed.
     """
     given = {"task": task, "data": data, "net": net, "recipe": recipe, "seed": seed, "size": size}
+    given["stream"] = stream
     given["weights"] = str(weights) if weights is not None else None
     changed = {"epochs": epochs, "batch": batch, "lr": lr} | (changes or {})
     changed = {key: value for key, value in changed.items() if value is not None}
@@ -131,6 +134,7 @@ def _in_processes(devices: int, folder: Path, todo: Settings, resume: bool, tens
     arguments += ["--seed", str(todo.seed), "--out", str(folder)]
     arguments += ["--size", str(todo.size)] if todo.size else []
     arguments += ["--weights", todo.weights] if todo.weights else []
+    arguments += ["--stream"] if todo.stream else []
     arguments += ["--resume"] if resume else []
     arguments += ["--tensorboard"] if tensorboard else []
     usual = settings.recipe_from(todo.recipe_name, {}, todo.net).to_json()
@@ -149,7 +153,7 @@ def dry_run(
 ) -> str:
     """Show that one batch can be learned by heart, and write nothing: returns a line that says so.
 
-    Takes the `recipe`, `size`, `seed`, `weights` and `changes` of `train`.
+    Takes the `recipe`, `size`, `seed`, `weights`, `stream` and `changes` of `train`.
 
     Raises:
         BadSetting: the loss did not fall to a tenth.

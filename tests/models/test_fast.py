@@ -42,7 +42,7 @@ def test_a_training_fits_the_first_layer_to_its_pictures() -> None:
     made = experiment.set_up(todo, torch.device("cpu"), experiment.silent, download=False)
     expected = network("fast", channels=1)
     assert isinstance(expected, Fast)
-    images = normalise(made.stores["train"].images, made.prepare)
+    images = normalise(made.stores["train"].sample(), made.prepare)
     filters = made.backbone.first.weight
     assert filters.shape == (8, 1, 2, 2) and torch.allclose(filters[:4], -filters[4:])
     gains = torch.nn.functional.conv2d(images, filters)[:, :4].square().mean(dim=(0, 2, 3))

@@ -23,6 +23,12 @@ def train(
     lr: float = typer.Option(None, help="Peak learning rate.", show_default="the recipe's"),
     size: int = typer.Option(None, help="Side of the network's input.", show_default="from the data"),
     weights: str = typer.Option(None, help="imagenet, or a file to start from (.safetensors, .pt)."),
+    stream: bool = typer.Option(
+        None,
+        "--stream",
+        help="Decode batch by batch, keep nothing.",
+        show_default="where pictures fit nowhere",
+    ),
     seed: int = typer.Option(None, help="Decides every random number.", show_default="0"),
     out: Path = typer.Option(None, help="The run folder.", show_default="runs/TASK-DATA-NET"),
     resume: bool = typer.Option(
@@ -51,7 +57,13 @@ def train(
 
     changes = {"epochs": epochs, "batch": batch, "lr": lr} | assignments(set_)
     changes = {key: value for key, value in changes.items() if value is not None}
-    given: dict[str, Any] = {"recipe": recipe, "size": size, "seed": seed, "weights": weights}
+    given: dict[str, Any] = {
+        "recipe": recipe,
+        "size": size,
+        "seed": seed,
+        "weights": weights,
+        "stream": stream,
+    }
     if dry_run:
         said = verbs.dry_run(task, data, net, download=download, changes=changes, **given)
         print_json({"learned": True, "message": said}) if json else print(said)

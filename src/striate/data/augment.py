@@ -7,11 +7,14 @@ import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
+from striate.data.crops import crop_each
 from striate.data.prepare import Prepare
+from striate.data.reuse import Arrays
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,16 @@ def draw_warp(
 
 
 def _boxes(n: int, prepare: Prepare, area: float, generator: torch.Generator | None) -> Tensor:
-    """float32 (n, 4) x, y, width, height: crops that lie inside the stored picture."""
+    """float32 (n, 4) x, y, width, height: crops of whole pixels that lie inside the stored picture."""
     _, height, width = prepare.stored
     share, shape, across, down = torch.rand(4, n, generator=generator)
     pixels = (area + (1 - area) * share) * (height * width)
     stretch = torch.exp((2 * shape - 1) * math.log(4 / 3) / 2)
     side = pixels.sqrt()
     wide, high = (side * stretch).clamp(max=width), (side / stretch).clamp(max=height)
-    return torch.stack([(width - wide) * across, (height - high) * down, wide, high], dim=1)
+    wide, high = wide.round().clamp(min=1), high.round().clamp(min=1)
+    left, top = ((width - wide) * across).round(), ((height - high) * down).round()
+    return torch.stack([left, top, wide, high], dim=1)
 
 
 def warp(images: Tensor, drawn: Warp, prepare: Prepare, fill: int = 0) -> Tensor:
@@ -113,6 +118,10 @@ def warp(images: Tensor, drawn: Warp, prepare: Prepare, fill: int = 0) -> Tensor
         return centre(images, prepare)
     height, width = drawn.size
     beyond = max(0, drawn.reach - drawn.margin)
+    if not beyond and images.device.type == "cpu" and channels_last(images):
+        corner = torch.stack([drawn.margin - drawn.dx, drawn.margin - drawn.dy], dim=1)
+        box = torch.cat([corner, torch.tensor([[width, height]]).expand(len(corner), 2)], dim=1)
+        return crop_each(images, range(len(images)), box, drawn.flip, drawn.size)
     if beyond:
         images = _surround(images, beyond, fill)
     batch, channels, _, row = images.shape
@@ -128,6 +137,8 @@ def warp(images: Tensor, drawn: Warp, prepare: Prepare, fill: int = 0) -> Tensor
 def _cropped(images: Tensor, drawn: Warp) -> Tensor:
     """uint8 (B, C, Hs, Ws) -> uint8 (B, C, H, W): what each box shows, bilinear."""
     assert drawn.box is not None
+    if images.device.type == "cpu":
+        return crop_each(images, range(len(images)), drawn.box, drawn.flip, drawn.size)
     rows, columns = images.shape[2:]
     height, width = drawn.size
     left, top, wide, high = drawn.box.unbind(1)
@@ -157,16 +168,37 @@ def centre(images: Tensor, prepare: Prepare) -> Tensor:
     return images[..., margin : margin + height, margin : margin + width]
 
 
+def channels_last(images: Tensor) -> bool:
+    """Whether pictures (B, C, H, W) lie in memory pixel by pixel, as photographs do."""
+    return images.shape[1] > 1 and images.stride(1) == 1
+
+
 def normalise(
-    images: Tensor, prepare: Prepare, memory_format: torch.memory_format = torch.contiguous_format
+    images: Tensor,
+    prepare: Prepare,
+    memory_format: torch.memory_format = torch.contiguous_format,
+    memory: Arrays | None = None,
 ) -> Tensor:
     """uint8 (B, C, H, W) -> float32 (x/255 - mean)/std: one multiply-add a pixel.
 
     The layout is changed last: converting and permuting in one step takes a CPU twice as long as one by one.
+    `memory` is where the result lies if it is on the CPU.
     """
-    x = images.to(torch.float32, memory_format=torch.contiguous_format)
-    scale, shift = _scale_and_shift(prepare, x.shape[2:], x.device)
+    as_it_is = channels_last(images)
+    x = _as_floats(images, torch.channels_last if as_it_is else torch.contiguous_format, memory)
+    scale, shift = _scale_and_shift(prepare, x.shape[2:], x.device, as_it_is)
     return torch.addcmul(shift, x, scale, out=x).contiguous(memory_format=memory_format)
+
+
+def _as_floats(images: Tensor, memory_format: torch.memory_format, memory: Arrays | None) -> Tensor:
+    """The same numbers in float32, in that layout."""
+    if memory is None or images.device.type != "cpu":
+        return images.to(torch.float32, memory_format=memory_format)
+    batch, channels, height, width = images.shape
+    if memory_format == torch.channels_last:
+        taken = memory.take((batch, height, width, channels), np.float32)
+        return torch.from_numpy(taken).permute(0, 3, 1, 2).copy_(images)
+    return torch.from_numpy(memory.take((batch, channels, height, width), np.float32)).copy_(images)
 
 
 def resize(images: Tensor, scale: float) -> Tensor:
@@ -178,13 +210,16 @@ def resize(images: Tensor, scale: float) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _scale_and_shift(prepare: Prepare, size: torch.Size, device: torch.device) -> tuple[Tensor, Tensor]:
+def _scale_and_shift(
+    prepare: Prepare, size: torch.Size, device: torch.device, channels_last: bool
+) -> tuple[Tensor, Tensor]:
     """1/(255 std) and -mean/std, each (1, C, H, W): written out in full they are read six times faster."""
     mean = torch.tensor(prepare.mean or (0.0,) * prepare.channels, dtype=torch.float64)
     std = torch.tensor(prepare.std or (1.0,) * prepare.channels, dtype=torch.float64)
     both = torch.stack([1 / (255 * std), -mean / std]).view(2, 1, -1, 1, 1).to(device, torch.float32)
-    scale, shift = both.expand(-1, -1, -1, *size).contiguous()
-    return scale, shift
+    scale, shift = both.expand(-1, -1, -1, *size)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return scale.contiguous(memory_format=layout), shift.contiguous(memory_format=layout)
 
 
 def components(images: Tensor, chunk: int = 128) -> Tensor:

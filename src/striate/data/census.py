@@ -18,9 +18,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from striate.data.augment import channels_last
 from striate.data.picture import FORMATS, decode, encoded
 from striate.data.source import ImageFile, Source, Split
-from striate.data.store import CHUNK, TINY, Store
+from striate.data.store import CHUNK, TINY
+from striate.data.stream import Pictures, Stream
 from striate.errors import BadData
 
 SIDE = 32
@@ -98,15 +100,25 @@ def take(source: Source, progress: Progress | None = None) -> Census:
     return _joined(tuple(source.splits), parts)
 
 
-def of_stores(source: Source, stores: dict[str, Store]) -> Census:
-    """What is known of pictures that were already decoded, for the checks that take no time."""
+def of_stores(source: Source, stores: dict[str, Pictures]) -> Census:
+    """What is known of pictures without opening a file, for the checks that take no time.
+
+    Of streamed ones that is their labels: they count as different, and as showing something.
+    """
     parts = []
     for number, (name, store) in enumerate(stores.items()):
-        pixels, n = store.images.cpu().numpy(), len(store)
+        n = len(store)
         names = [f"{name} {known}" if known.startswith("#") else known for known in store.names]
         label, split = labels_of(store.targets, n), np.full(n, number)
-        low, high = _extremes(store.images.cpu())
-        part = Census((), split, np.arange(n), label, names, row_keys(pixels), high - low)
+        if isinstance(store, Stream):
+            keys, contrast = np.arange(n, dtype=np.uint64) + np.uint64(number << 48), np.full(n, 255)
+        else:
+            images = store.images.cpu()
+            if channels_last(images):  # the order of a picture's bytes is all the same here, but not a copy
+                images = images.permute(0, 2, 3, 1)
+            low, high = _extremes(images)
+            keys, contrast = row_keys(images.numpy()), high - low
+        part = Census((), split, np.arange(n), label, names, keys, contrast)
         part.unread = list(store.left_out)
         parts.append(part)
     return _joined(tuple(stores), parts)

@@ -16,7 +16,7 @@ from striate.data.findings import Finding, counted
 from striate.data.labels import LabelReport, Suspect, check_labels
 from striate.data.readers import READERS
 from striate.data.source import Source
-from striate.data.store import Store
+from striate.data.stream import Pictures
 from striate.data.suspects import READABLE
 
 _WORST_FIRST = {"error": 0, "warning": 1, "note": 2}
@@ -82,14 +82,14 @@ class Examination:
 
 def examine(
     source: Source,
-    stores: dict[str, Store] | None = None,
+    stores: dict[str, Pictures] | None = None,
     quick: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Examination:
     """Look at every picture and label of a source; nothing is changed, and damage is a finding, no error.
 
-    `stores` are the source's splits where they are decoded already; then, and with `quick`, only exact
+    `stores` are the source's splits where they are held already; then, and with `quick`, only exact
     duplicates, empty pictures and the balance of classes are looked at. `progress(pictures, of how many)`.
     """
     began = time.perf_counter()

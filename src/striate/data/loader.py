@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from striate.data.augment import components, draw_colours, draw_warp, normalise, resize, warp
+from striate.data.augment import Warp, components, draw_colours, draw_warp, normalise, resize, warp
 from striate.data.prepare import Prepare
-from striate.data.store import Store
+from striate.data.reuse import Arrays
+from striate.data.stream import Pictures
 
 
 def seed_of(*numbers: int) -> int:
@@ -28,10 +29,11 @@ class Loader:
     """A store's pictures in shuffled batches, augmented and normalised as a whole, on the device.
 
     Every picture is seen once an epoch: the batches differ in size by one at most, so the last is never a
-    tiny one. With several processes each takes its slice of every batch.
+    tiny one. With several processes each takes its slice of every batch, and a streamed store decodes no more
+    than that; it is told of the next batches early, so that they are decoded while this one is learned.
     """
 
-    store: Store
+    store: Pictures
     prepare: Prepare
     size: int
     """Pictures in a batch, over all processes, at most."""
@@ -50,10 +52,11 @@ class Loader:
     world: int = 1
 
     def __post_init__(self) -> None:
+        self._memory = Arrays()
         self.per_epoch = -(-len(self.store) // self.size)
         if self.colour:
             std = torch.tensor(self.prepare.std or (1.0,) * self.prepare.channels)
-            self._colours = (components(self.store.images).cpu() / std[:, None]).to(self.device)
+            self._colours = (components(self.store.sample()).cpu() / std[:, None]).to(self.device)
 
     def order(self, epoch: int) -> Tensor:
         """The shuffled picture numbers of an epoch, int64 (N,)."""
@@ -68,6 +71,30 @@ class Loader:
     def _mine(self, total: int) -> slice:
         """This process's part of a batch of `total` pictures."""
         return slice(self.rank * total // self.world, (self.rank + 1) * total // self.world)
+
+    def _rows(self, order: Tensor, number: int) -> Tensor:
+        """The numbers of this process's pictures in a batch, int64 (B,)."""
+        start, stop = self._bounds(number)
+        return order[start:stop][self._mine(stop - start)]
+
+    def _announce(self, order: Tensor, epoch: int, number: int) -> None:
+        """Tell the store of a batch and of those after it, of the next epoch too."""
+        for later in range(number, number + 1 + self.store.lead):
+            which, place = divmod(epoch * self.per_epoch + later, self.per_epoch)
+            if which > epoch and place == 0:
+                order = self.order(which)
+            self.store.ahead(self._rows(order, place), self._drawn(which, place))
+
+    def _drawn(self, epoch: int, number: int) -> Warp | None:
+        """What `batch` will draw for this process's pictures, where the store can use it."""
+        if not (self.store.crops and self.area < 1):
+            return None
+        generator = torch.Generator().manual_seed(seed_of(self.seed, epoch, number))
+        start, stop = self._bounds(number)
+        return self._draw(stop - start, generator).rows(self._mine(stop - start))
+
+    def _draw(self, n: int, generator: torch.Generator | None, device: str | torch.device = "cpu") -> Warp:
+        return draw_warp(n, self.prepare, self.shift, self.flip, generator, device, self.area)
 
     def weight(self, number: int) -> float:
         """What this process's mean loss must count for, so that the mean over processes is the batch's."""
@@ -84,18 +111,21 @@ class Loader:
         """
         start, stop = self._bounds(number)
         mine = self._mine(stop - start)
-        images, target = self.store.batch(order[start:stop][mine])
+        self._announce(order, epoch, number)
+        cropped = self._drawn(epoch, number)
+        images, target = self.store.batch(self._rows(order, number), cropped)
         torch.manual_seed(seed_of(self.seed, epoch, number))
         n = stop - start
-        drawn = draw_warp(n, self.prepare, self.shift, self.flip, device=self.device, area=self.area)
-        drawn = replace(drawn, scale=scale)
+        drawn = replace(self._draw(n, None, self.device), scale=scale)
         colours = draw_colours(n, self._colours, self.colour)[mine] if self.colour else None
         if self.world > 1:
             drawn = drawn.rows(mine)
             torch.manual_seed(seed_of(self.seed, epoch, number, self.rank))
-        images = warp(images.to(self.device, non_blocking=True), drawn, self.prepare)
+        images = images.to(self.device, non_blocking=True)
+        if cropped is None:
+            images = warp(images, drawn, self.prepare)
         target = self.move(to_device(target, self.device), drawn)
-        x = normalise(images, self.prepare, layout(self.channels_last))
+        x = normalise(images, self.prepare, layout(self.channels_last), self._memory)
         if colours is not None:
             x += colours[:, :, None, None]
         return resize(x, scale), target

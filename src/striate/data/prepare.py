@@ -8,12 +8,14 @@ Points are (x, y) in pixels, measured from the top left corner of the picture: t
 is (0.5, 0.5), so scaling a picture scales its points and nothing else.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
+from striate.data.crops import scaled
 from striate.data.picture import Picture, decode, encoded, header, open_picture
 from striate.data.source import ImageFile, Source, Split
 from striate.errors import BadData, BadSetting
@@ -147,7 +149,36 @@ def to_pixels(picture: Picture, prepare: Prepare, name: str | None = None) -> Pl
     return pixels, scale, (offset[0] + border, offset[1] + border), original
 
 
-Scaled = tuple[Image.Image, tuple[float, float], tuple[float, float]]
+def to_window(
+    picture: Picture,
+    prepare: Prepare,
+    box: tuple[float, float, float, float],
+    flip: bool,
+    name: str | None = None,
+) -> Placed:
+    """What a box of a stored picture shows, straight from the file and scaled once, mirrored or not.
+
+    `box` is x, y, width, height in store pixels, taken to the nearest whole pixels of the file. Comes back as
+    from `to_pixels`, the pixels (C, H, W) of the network's window; where they went is said of the whole
+    store. Only for `fit` "crop" without a border.
+    """
+    (height, width), (rows, columns), (x, y, wide, high) = prepare.size, prepare.content, box
+    zoom = max(height / high, width / wide)
+    image, original = decode(picture, name, need=math.ceil(2 * max(prepare.content) * zoom))
+    if prepare.channels == 1 and image.mode != "L":
+        image = image.convert("L")
+    scale = max(rows / image.height, columns / image.width)
+    left, top = (image.width - columns / scale) / 2, (image.height - rows / scale) / 2
+    x, y, wide, high = left + x / scale, top + y / scale, wide / scale, high / scale
+    seen = image.crop(_whole_pixels(image, x, y, wide, high, prepare.size)[0])
+    if flip:
+        seen = seen.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    reduced = image.width / original[1], image.height / original[0]
+    pixels = _channels_first(resized(seen, height, width), prepare.channels)
+    return pixels, (scale * reduced[0], scale * reduced[1]), (-left * scale, -top * scale), original
+
+
+Scaled = tuple[Image.Image | np.ndarray, tuple[float, float], tuple[float, float]]
 
 
 def _crop(image: Image.Image, height: int, width: int) -> Scaled:
@@ -159,11 +190,35 @@ def _crop(image: Image.Image, height: int, width: int) -> Scaled:
     if scale == 1:
         left, top = int(left), int(top)
         image = image.crop((left, top, left + width, top + height))
+    elif scale < 1 and image.mode == "RGB":
+        box, scales = _whole_pixels(image, left, top, width / scale, height / scale, (height, width))
+        offset = -box[0] * scales[0], -box[1] * scales[1]
+        return resized(image.crop(box), height, width), scales, offset
     else:
         right, bottom = min(left + width / scale, image.width), min(top + height / scale, image.height)
         box = (max(left, 0), max(top, 0), right, bottom)
         image = image.resize((width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
     return image, (scale, scale), (-left * scale, -top * scale)
+
+
+def _whole_pixels(
+    image: Image.Image, left: float, top: float, wide: float, high: float, window: tuple[int, int]
+) -> tuple[tuple[int, int, int, int], tuple[float, float]]:
+    """(a box left, top, right, bottom of whole pixels inside the picture, what scales it to the window)."""
+    x, y = max(0, min(round(left), image.width - 1)), max(0, min(round(top), image.height - 1))
+    right = max(x + 1, min(round(left + wide), image.width))
+    bottom = max(y + 1, min(round(top + high), image.height))
+    return (x, y, right, bottom), (window[1] / (right - x), window[0] / (bottom - y))
+
+
+def resized(image: Image.Image, height: int, width: int) -> np.ndarray:
+    """A picture "RGB" or "L" -> uint8 (height, width[, 3]): bilinear, smoothed where that is smaller.
+
+    PyTorch's resampling of colour is twice as fast as Pillow's, and lets threads run as that does.
+    """
+    if image.mode != "RGB":
+        return np.array(image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0))
+    return scaled(np.array(image), height, width)
 
 
 def _pad(image: Image.Image, height: int, width: int) -> Scaled:
@@ -181,9 +236,10 @@ def _pad(image: Image.Image, height: int, width: int) -> Scaled:
     return window, scales, (float(left), float(top))
 
 
-def _channels_first(image: Image.Image, channels: int) -> np.ndarray:
-    """Mode "L" or "RGB" -> uint8 (channels, H, W)."""
-    pixels = np.array(image)  # a copy: Pillow's own bytes are read-only, which torch warns of
+def _channels_first(image: Image.Image | np.ndarray, channels: int) -> np.ndarray:
+    """Mode "L" or "RGB", or its pixels -> uint8 (channels, H, W)."""
+    # A copy of Pillow's own bytes, which are read-only: torch warns of that.
+    pixels = image if isinstance(image, np.ndarray) else np.array(image)
     return np.repeat(pixels[None], channels, axis=0) if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 

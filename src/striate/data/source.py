@@ -21,7 +21,9 @@ class ImageFile:
     path: Path
     """The file, or the archive that holds it."""
     member: str | None = None
-    """The name inside the archive."""
+    """The name inside a zip."""
+    span: tuple[int, int] | None = None
+    """First byte and number of bytes inside a tar, which is not compressed."""
 
 
 @dataclass

@@ -12,15 +12,18 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from striate.data.augment import Warp, channels_last
+from striate.data.crops import crop_each
 from striate.data.picture import Picture, encoded
-from striate.data.prepare import Fit, Prepare, to_pixels
+from striate.data.prepare import Fit, Placed, Prepare, to_pixels
+from striate.data.reuse import Arrays
 from striate.data.source import Split
 from striate.errors import BadData
 
@@ -49,25 +52,62 @@ class Store:
     """What to call each picture in a message."""
     left_out: list[str] = field(default_factory=list)
     """One line for every damaged picture: its name and why."""
+    lead: ClassVar[int] = 0
+    """Batches that it pays to announce by `ahead`; a `Stream` has others."""
     file: Path | None = None
     """The memory-mapped file that holds the pixels, where they are not in memory. `close` deletes it."""
 
     def __post_init__(self) -> None:
+        self._memory = Arrays()
         if self.file is not None:  # the file also goes when the store is forgotten, or the program ends
             self._delete = weakref.finalize(self, shutil.rmtree, self.file.parent, ignore_errors=True)
+
+    @property
+    def crops(self) -> bool:
+        """Whether `batch` crops as it is told: then no picture is copied that is not cropped."""
+        return self.images.device.type == "cpu"
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def batch(self, indices: Tensor) -> tuple[Tensor, Target]:
-        """int64 (B,) -> (uint8 (B, C, Hs, Ws), the targets of those pictures)."""
+    def batch(self, indices: Tensor, drawn: Warp | None = None) -> tuple[Tensor, Target]:
+        """int64 (B,) -> (uint8 (B, C, Hs, Ws), the targets of those pictures).
+
+        With boxes `drawn` for them it is what each box shows, mirrored as drawn, (B, C, H, W).
+        """
         chosen: Target = {}
         for key, value in self.targets.items():
             if isinstance(value, Tensor):
                 chosen[key] = value.index_select(0, indices)
             else:
                 chosen[key] = [value[i] for i in indices.tolist()]
-        return self.images.index_select(0, indices), chosen
+        if self.crops and drawn is not None and drawn.box is not None:
+            rows = indices.tolist()
+            return crop_each(self.images, rows, drawn.box, drawn.flip, drawn.size, self._memory), chosen
+        rows = indices.to(self.images.device)
+        if channels_last(self.images):
+            return self.images.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2), chosen
+        return self.images.index_select(0, rows), chosen
+
+    def ahead(self, indices: Tensor, drawn: Warp | None = None) -> None:
+        """Pictures that will be asked for soon: they are here already."""
+
+    def sample(self) -> Tensor:
+        """The pictures to measure means and colours on, uint8 (n, C, Hs, Ws): all of them."""
+        return self.images
+
+    def readable(self) -> "Store":
+        """The pictures that can be read: those that cannot were left out from the beginning."""
+        return self
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the pictures take."""
+        return self.images.nbytes
+
+    def move(self, device: torch.device) -> None:
+        """Keep the pictures on another device."""
+        self.images = self.images.to(device)
 
     def close(self) -> None:
         """Delete the memory-mapped file, if there is one. The store is of no use afterwards."""
@@ -110,14 +150,14 @@ def decode(
     if damaged:
         split, fit, images = split.subset(kept.tolist()), fit.subset(kept), _close_ranks(images, kept)
     try:
-        made = (targets or _as_tensors)(split.targets, fit)
+        made = (targets or as_tensors)(split.targets, fit)
     except BaseException:
         _remove(file)
         raise
     return Store(images, made, fit, names, [damaged[i] for i in sorted(damaged)], file)
 
 
-def _as_tensors(raw: Target, fit: Fit) -> Target:
+def as_tensors(raw: Target, fit: Fit) -> Target:
     """Arrays become tensors; anything else stays a list."""
     return {k: torch.as_tensor(v) if isinstance(v, np.ndarray) else list(v) for k, v in raw.items()}
 
@@ -158,18 +198,20 @@ def _read_all(
     split: Split, prepare: Prepare, limit: int, progress: Progress
 ) -> tuple[np.ndarray, Fit, dict[int, str], Path | None]:
     """Decode and scale by threads, every picture into its row; damaged ones are returned by number."""
-    n = len(split)
-    pixels, file = _allocate((n, *prepare.stored), limit)
+    n, (channels, height, width) = len(split), prepare.stored
+    if channels == 3 and height * width > TINY:  # photographs lie as they are decoded, pixel by pixel
+        pixels, file = _allocate((n, height, width, channels), limit)
+        pixels = pixels.transpose(0, 3, 1, 2)
+    else:
+        pixels, file = _allocate((n, channels, height, width), limit)
     fit = Fit(np.ones((n, 2)), np.zeros((n, 2)), np.zeros((n, 2), dtype=np.int64))
     damaged: dict[int, str] = {}
 
     def read(start: int) -> int:
         for i in range(start, min(start + CHUNK, n)):
             try:
-                picture = _picture(split, i)
-                pixels[i], fit.scale[i], fit.offset[i], fit.original[i] = to_pixels(
-                    picture, prepare, split.name(i)
-                )
+                placed = read_picture(split, i, prepare)
+                pixels[i], fit.scale[i], fit.offset[i], fit.original[i] = placed
             except BadData as why:
                 damaged[i] = str(why)
         return min(CHUNK, n - start)
@@ -191,7 +233,12 @@ def _read_all(
     return pixels, fit, damaged, file
 
 
-def _picture(split: Split, i: int) -> Picture:
+def read_picture(split: Split, i: int, prepare: Prepare) -> Placed:
+    """Picture `i` of a split as `to_pixels` gives it; `BadData` where it cannot be read."""
+    return to_pixels(picture_of(split, i), prepare, split.name(i))
+
+
+def picture_of(split: Split, i: int) -> Picture:
     """Picture `i` as `to_pixels` takes it: encoded bytes, or an open picture of decoded ones."""
     if isinstance(split.images, np.ndarray):
         image = split.images[i]

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from striate.data.augment import centre, normalise
 from striate.data.loader import layout, to_device
 from striate.data.prepare import Prepare
-from striate.data.store import Store
+from striate.data.stream import Pictures
+from striate.errors import BadData
 from striate.task import Facts, Task
 
 EVALUATION_BATCH = 256
@@ -20,7 +21,7 @@ EVALUATION_BATCH = 256
 def outputs(
     network: nn.Module,
     task: Task,
-    store: Store,
+    store: Pictures,
     prepare: Prepare,
     *,
     batch: int = EVALUATION_BATCH,
@@ -35,10 +36,13 @@ def outputs(
     network.eval()
     parameter = next(network.parameters())
     rank, world = share
-    for rows in torch.arange(rank, len(store), world).split(batch):
-        if len(rows) == 0:
-            return
+    parts = torch.arange(rank, len(store), world).split(batch)
+    for number, rows in enumerate(parts):
+        for soon in parts[number : number + 1 + store.lead]:
+            store.ahead(soon)
         images, target = store.batch(rows)
+        if len(images) == 0:
+            continue
         images = normalise(centre(images.to(parameter.device), prepare), prepare, layout(True))
         output = task.forward(network, images, None)
         if tta:
@@ -50,7 +54,7 @@ def figures(
     network: nn.Module,
     task: Task,
     facts: Facts,
-    store: Store,
+    store: Pictures,
     prepare: Prepare,
     *,
     batch: int = EVALUATION_BATCH,
@@ -71,8 +75,21 @@ def figures(
 
 
 def everything(
-    network: nn.Module, task: Task, store: Store, prepare: Prepare, *, tta: bool = False
+    network: nn.Module, task: Task, store: Pictures, prepare: Prepare, *, tta: bool = False
 ) -> tuple[Tensor, dict[str, Any]]:
-    """Every output, (N, ...) on the CPU in float32, and the store's targets: for the report."""
-    parts = [o.float().cpu() for o, _ in outputs(network, task, store, prepare, tta=tta)]
-    return torch.cat(parts), store.targets
+    """Every output, (N, ...) on the CPU in float32, and the truth of the same pictures: for the report.
+
+    A streamed store's damaged pictures are not among them. Raises `BadData` where not one can be read.
+    """
+    answers, truth = [], []
+    for output, target in outputs(network, task, store, prepare, tta=tta):
+        answers.append(output.float().cpu())
+        truth.append(to_device(target, torch.device("cpu")))
+    if not answers:
+        raise BadData(f"none of the {len(store)} pictures can be read; the first: {store.left_out[0]}")
+    return torch.cat(answers), {key: _joined([part[key] for part in truth]) for key in truth[0]}
+
+
+def _joined(parts: list[Any]) -> Any:
+    """A field's values batch after batch as one tensor, or one list."""
+    return torch.cat(parts) if isinstance(parts[0], Tensor) else [value for part in parts for value in part]

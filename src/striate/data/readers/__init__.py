@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from striate.data.readers import archive, cifar, csv, digits, folders, idx
+from striate.data.readers import archive, cifar, csv, digits, folders, idx, tar
 from striate.data.source import Source
 
 
@@ -29,5 +29,6 @@ READERS: dict[str, Reader] = {
     ),
     "CSV": Reader("a .csv or .tsv file with a column of paths and one of labels", csv.recognise, csv.read),
     "zip": Reader("a .zip of class folders", archive.recognise, archive.read),
+    "tar": Reader("tar shards (000000.tar, ... or train-000000.tar, ...)", tar.recognise, tar.read),
     "folders": Reader("class folders (train/cats/1.jpg, or cats/1.jpg)", folders.recognise, folders.read),
 }

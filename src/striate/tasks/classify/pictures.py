@@ -81,9 +81,9 @@ def _mosaic(
     shown: dict[str, Any], rows: Tensor, lines: list[tuple[str, str, str]], colour: ink.Colour
 ) -> Image.Image:
     """The pictures at `rows`; under each an answer with its figure, a second line, and the file if known."""
-    store = getattr(shown["images"], "images", shown["images"])
+    images = shown["images"]
     files = shown.get("names") or getattr(shown["images"], "names", None)
-    pixels = store[rows.to(store.device)].cpu()
+    pixels = (images[rows.to(images.device)] if isinstance(images, Tensor) else images.batch(rows)[0]).cpu()
     face, small, gap, text = ink.font(26, bold=True), ink.font(22), 20, 102 if files else 72
     across = min(ACROSS, len(rows))
     down = -(-len(rows) // across)
