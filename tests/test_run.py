@@ -97,7 +97,7 @@ def test_other_classes_are_refused(run: st.Run, tmp_path: Path) -> None:
     ("spoil", "says"),
     [
         (lambda f: (f / "model.json").unlink(), "this run is not finished: go on with"),
-        (lambda f: shutil.rmtree(f), "not a run folder"),
+        (lambda f: shutil.rmtree(f), "there is no such folder"),
         (lambda f: (f / "model.json").write_text("{"), "not readable as JSON"),
         (lambda f: (f / "model.json").write_text('{"format": 99}'), "not of format 1"),
         (lambda f: (f / "model.json").write_text('{"format": 1}'), "field 'task' is missing"),
@@ -155,3 +155,12 @@ def test_changed_weights_change_the_answer_and_the_network_stays_plain(run: st.R
         for weight in run.network.parameters():
             weight.mul_(2)
     assert not torch.allclose(run.answer(x), before)
+
+
+def test_going_on_with_nothing_is_refused_or_said(tmp_path, capsys):
+    with pytest.raises(
+        BadRun, match=r"typo: there is no run to go on with; to begin one there, give it --data"
+    ):
+        st.train(out=tmp_path / "typo", resume=True)
+    st.train(data="digits", net="fc10", epochs=1, out=tmp_path / "fresh", resume=True)
+    assert "nothing to go on with in" in " ".join(capsys.readouterr().err.split())

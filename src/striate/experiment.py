@@ -189,7 +189,8 @@ def _about(setup: Experiment) -> str:
     count = sum(p.numel() for p in setup.network.parameters())
     net = setup.settings.net if isinstance(setup.settings.net, str) else type(setup.settings.net).__name__
     size = f"input {c}×{h}×{w}, {count:,} parameters"
-    return f"data   {found}\nnet    {net}, {size}: {setup.recipe.epochs} epochs, {expected}"
+    epochs = f"{setup.recipe.epochs} epoch{'s' if setup.recipe.epochs > 1 else ''}"
+    return f"data   {found}\nnet    {net}, {size}: {epochs}, {expected}"
 
 
 def learn_one_batch(setup: Experiment) -> str:

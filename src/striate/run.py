@@ -291,6 +291,8 @@ def _read_info(folder: Path) -> dict[str, Any]:
             raise BadRun(
                 f"{folder}: this run is not finished: go on with striate train --resume --out {folder}"
             )
+        if not folder.is_dir():
+            raise BadRun(f"{folder}: there is no such folder; striate train writes run folders, below runs/.")
         raise BadRun(f"{folder}: not a run folder: it has no model.json.")
     try:
         info = json.loads(file.read_text(encoding="utf-8"))

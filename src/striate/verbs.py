@@ -70,6 +70,8 @@ def train(
     if devices > 1 and parallel.ranks()[1] == 1:
         return _in_processes(devices, folder, todo, resume, tensorboard)
     say = console().print if progress and parallel.ranks()[0] == 0 else experiment.silent
+    if resume and not (folder / "checkpoint" / "settings.json").is_file():
+        say(f"nothing to go on with in {folder}: a new training begins")
     arrange_memory()
     device = parallel.join()
     try:
@@ -89,6 +91,8 @@ def _where(given: dict, changed: dict, out: str | Path | None, resume: bool) -> 
         folder = Path(out)
     if resume and (folder / "checkpoint" / "settings.json").is_file():
         return folder, settings.resumed(folder / "checkpoint", given, changed)
+    if resume and out is not None and given["data"] is None:
+        raise BadRun(f"{folder}: there is no run to go on with; to begin one there, give it --data.")
     if not resume and parallel.ranks()[1] == 1 and folder.is_dir() and any(folder.iterdir()):
         raise BadRun(f"{folder}: is not empty: choose another --out, or go on with it by --resume.")
     return folder, settings.new(given, changed)

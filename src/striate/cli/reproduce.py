@@ -29,7 +29,8 @@ def reproduce(
 
     if experiment is None:
         for name, one in EXPERIMENTS.items():
-            print(f"{name:14} {one.title} ({len(one.lines)} rows)")
+            count = len(one.lines)
+            print(f"{name:14} {one.title} ({count} row{'s' if count > 1 else ''})")
         return
     chosen = EXPERIMENTS[one_of("experiment", experiment, EXPERIMENTS)]
     folder = Path(out or f"runs/reproduce-{experiment}{'-quick' if quick else ''}")

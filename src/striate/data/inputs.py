@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from striate.data.picture import SUFFIXES, Picture
+from striate.data.picture import SUFFIXES, Picture, open_picture
 from striate.data.prepare import Fit, Prepare, to_pixels
 from striate.data.source import ImageFile, Split
 from striate.data.store import decode
@@ -87,8 +87,12 @@ def _read(files: list[ImageFile], prepare: Prepare, left_out: list[str]) -> Iter
         store = decode(
             Split(files, {"row": rows}), prepare, lambda raw, _: {"row": torch.as_tensor(raw["row"])}
         )
-    except BadData as error:  # not one of this batch can be read: the next batch may do better
-        left_out.append(str(error))
+    except BadData:  # not one of this batch can be read: each is named, and the next batch may do better
+        for file in files:
+            try:
+                open_picture(file)
+            except BadData as why:
+                left_out.append(str(why))
         return
     left_out += store.left_out
     kept = store.targets["row"].tolist()
