@@ -155,6 +155,14 @@ def test_convolutions_of_every_kind(conv):
     assert count(equal(net, torch.randn(2, 4, 9, 8)), nn.BatchNorm2d) == 0
 
 
+def test_a_norm_behind_a_max_pool_is_folded_where_it_keeps_the_order():
+    conv, pool, norm = nn.Conv2d(4, 6, 3, padding=1), nn.MaxPool2d(3, 2, padding=1), nn.BatchNorm2d(6)
+    net, x = with_statistics(nn.Sequential(conv, pool, norm)), torch.randn(2, 4, 9, 8)
+    assert count(equal(net, x), nn.BatchNorm2d) == 0
+    norm.weight.data[2] = -1
+    assert count(equal(net, x), nn.BatchNorm2d) == 1
+
+
 def test_other_types_and_shapes_are_computed_step_by_step():
     quick = for_inference(net := with_statistics(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())))
     assert torch.allclose(quick(torch.ones(3, 8, 8)), net(torch.ones(3, 8, 8)), atol=1e-5)

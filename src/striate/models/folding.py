@@ -52,6 +52,9 @@ def for_inference(network: nn.Module) -> nn.Module:
 def fold(traced: fx.GraphModule) -> int:
     """Fold every batch norm into the convolution or linear layer that alone feeds it; how many there were.
 
+    A max pool in between is no obstacle where the norm keeps the order of values, its scale being nowhere
+    negative: the maximum of the mapped values is then the mapped maximum.
+
     Left alone: layers that run more than once or carry hooks, outputs that are also used elsewhere, norms
     without running statistics, subclasses and parametrised layers.
     """
@@ -70,13 +73,16 @@ def fold(traced: fx.GraphModule) -> int:
         norm = alone(node, NORMS)
         if norm is None:
             continue
-        source: Any = node.args[0]
+        before = source = node.args[0]
+        pool: Any = alone(before, (nn.MaxPool2d,))
+        if pool is not None and not pool.return_indices and len(before.users) == 1 and _rises(norm):
+            source = before.args[0]
         layer = alone(source, (*CONVOLUTIONS, nn.Linear))
         if layer is None or len(source.users) > 1 or not _folds(layer, norm):
             continue
         merge: Any = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
         traced.set_submodule(source.target, merge(layer, norm))
-        node.replace_all_uses_with(source)
+        node.replace_all_uses_with(before)
         traced.graph.erase_node(node)
         count += 1
     traced.delete_all_unused_submodules()
@@ -100,6 +106,11 @@ def _sharing(network: nn.Module) -> nn.Module:
 
 def _hooked(layer: nn.Module) -> bool:
     return bool(layer._forward_hooks or layer._forward_pre_hooks)
+
+
+def _rises(norm: Any) -> bool:
+    """Whether the norm keeps the order of its values."""
+    return norm.weight is None or bool((norm.weight >= 0).all())
 
 
 def _folds(layer: nn.Module, norm: Any) -> bool:
