@@ -36,7 +36,7 @@ FORMAT = 1
 """The version of `model.json`; a newer one is refused, not guessed at."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """A trained model and where it lies."""
 
@@ -49,8 +49,16 @@ class Run:
     """All of `model.json`."""
     left_out: list[str] = field(default_factory=list)
     """Pictures that the last `predict` or `evaluate` could not read: one line each."""
-    _answering: tuple[Any, nn.Module] | None = field(default=None, repr=False)
+    _answering: tuple[Any, nn.Module] | None = None
     """The weights as they were, and the copy made of them."""
+
+    def __repr__(self) -> str:
+        """`Run("runs/digits": classify, lenet5, accuracy 0.9897)`."""
+        network = self.info["network"]
+        name = next((str(network[key]) for key in ("net", "module") if key in network), "a design")
+        figure = self.figures.get(self.task.figure)
+        shown = "" if figure is None else f", {self.task.figure} {figure:.4f}"
+        return f'Run("{self.path}": {self.task.name}, {name}{shown})'
 
     @property
     def answering(self) -> nn.Module:

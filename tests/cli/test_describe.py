@@ -86,3 +86,9 @@ def test_bad_arguments_say_what_is_right():
         run()
     with pytest.raises(BadDesign):
         run("conv3-8, relo")
+
+
+def test_a_narrow_terminal_is_told_what_it_does_not_show():
+    shown = run("convnetjs-cifar10")
+    assert "left out, for a wider terminal or --json: centre, stride" in shown.stderr
+    assert "centre" not in shown.stdout and "kind" not in shown.stderr

@@ -1,6 +1,7 @@
 """`striate describe NET`: the table of a network, and the questions that run the arithmetic backwards."""
 
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,9 @@ def describe(
     ),
     json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
 ) -> None:
-    """Size a network: a row per layer with its output, parameters, cost, memory and receptive field.
+    """Size a network: a row for every layer.
+
+    Its output, parameters, cost, memory and receptive field.
 
     For example: striate describe "conv5-16 pad2, relu, pool2, softmax10" --input 3x32x32
     """
@@ -150,85 +153,20 @@ def _solve(text: str, json: bool) -> None:
         print(f"no stride and padding take {n} to {out} with {size}×{size} and nothing left over")
 
 
-# ---- the table for people ----------------------------------------------------------------------------
-
-
-def _columns(table: "Table") -> list[tuple[str, list[str], str, int]]:
-    """(heading, cells, total, when it goes): where it is narrow, the highest last number goes first."""
-    rows = table.rows
-    redundant = all(row.name.rstrip("0123456789") == row.kind for row in rows)
-    forward, kept = (sum(vars(row)[key] for row in rows) for key in ("forward_bytes", "backward_bytes"))
-    return [
-        ("layer", [row.name for row in rows], "total", 0),
-        ("kind", [row.kind for row in rows], "", 9 if redundant else 1),
-        ("output", [_times(row.output) for row in rows], _times(table.output), 0),
-        ("(N − F + 2P)/S + 1", [row.formula for row in rows], "", 3),
-        ("dot product", [row.dot_product for row in rows], "", 6),
-        ("parameters", [_number(row.parameters) for row in rows], f"{table.parameters:,}", 0),
-        ("multiply-adds", [_number(row.multiply_adds) for row in rows], f"{table.multiply_adds:,}", 0),
-        ("memory", [_bytes(row.forward_bytes) for row in rows], _bytes(forward), 4),
-        ("kept", [_bytes(row.backward_bytes) for row in rows], _bytes(kept), 5),
-        ("sees", [_pair(row.receptive_field) for row in rows], "", 2),
-        ("stride", [_pair(row.stride) for row in rows], "", 7),
-        ("centre", [_pair(row.centre) for row in rows], "", 8),
-    ]  # fmt: skip
-
-
 def _print(table: "Table") -> None:
     """The table, as many columns as the terminal is wide for."""
     from rich.console import Console
-    from rich.table import Table as Grid
 
-    console = Console(highlight=False)
-    columns = _columns(table)
+    from striate.tracing.columns import draw
 
-    def width(column: tuple[str, list[str], str, int]) -> int:
-        return 2 + max(map(len, (column[0], column[2], *column[1])))
-
-    while sum(map(width, columns)) > console.width and max(column[3] for column in columns):
-        columns.remove(max(columns, key=lambda column: column[3]))
-    grid = Grid(box=None, padding=(0, 2, 0, 0), show_footer=True, header_style="bold", footer_style="bold")
-    text = {"layer", "kind", "output", "(N − F + 2P)/S + 1", "dot product"}
-    for heading, _, total, _ in columns:
-        left = heading in text
-        grid.add_column(
-            heading, total, justify="left" if left else "right", no_wrap=True, overflow="ellipsis"
-        )
-    for cells in zip(*(column[1] for column in columns), strict=True):
-        grid.add_row(*cells)
-    console.print(
-        f"{table.network}, input {_times(table.input)}"
-        + (f", batch {table.batch}" if table.batch > 1 else "")
-    )
-    console.print(grid)
-    if table.idle:
-        console.print(f"with weights, but not run here: {', '.join(table.idle)}", markup=False)
+    left_out = draw(table, Console(highlight=False))
+    if left_out:
+        names = ", ".join(left_out)
+        print(f"left out, for a wider terminal or --json: {names}", file=sys.stderr)
 
 
 def _say(answers: dict[str, Any]) -> None:
     if "largest_batch" in answers:
         print(f"largest batch that trains in {answers['memory_gb']:g} GB: {answers['largest_batch']:,}")
     if "smallest_input" in answers:
-        print(f"smallest input: {_times(answers['smallest_input'])}")
-
-
-def _times(shape: Any) -> str:
-    return "×".join(map(str, shape))
-
-
-def _number(value: int) -> str:
-    return f"{value:,}" if value else ""
-
-
-def _pair(values: tuple[float, float]) -> str:
-    first, second = (f"{value:g}" for value in values)
-    return first if first == second else f"{first}×{second}"
-
-
-def _bytes(count: int) -> str:
-    """4,096 -> `4.1 kB`: powers of 1000, three figures."""
-    value, units = float(count), ["B", "kB", "MB", "GB"]
-    while value >= 999.5 and len(units) > 1:
-        value /= 1000
-        units.pop(0)
-    return f"{value:.3g} {units[0]}" if count else ""
+        print(f"smallest input: {'×'.join(map(str, answers['smallest_input']))}")

@@ -38,6 +38,7 @@ def evaluate(
     if json:
         print_json({"run": runs[0] if len(runs) == 1 else runs, **figures})
         return
+    print(f"{figures['split']} split of {data or opened[0].info['data']['source']}")
     for run, figure in zip(runs, figures.get("each", []), strict=False):
         print(f"{run:30} {percent(figure)}")
     _print(figures)

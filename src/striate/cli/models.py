@@ -17,9 +17,10 @@ def models(
     ),
     json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
 ) -> None:
-    """The zoo: year, paper, parameters, multiply-adds, stages and strides, published error, weights.
+    """List the networks: year, paper, costs, error.
 
-    Numbers are for the classes and the size of pictures that the paper had.
+    With stages and strides, and where weights come from. Numbers are for the classes and the size of
+    pictures that the paper had.
     """
     if plot is not None:
         _plot(Path(plot))

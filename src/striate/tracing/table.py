@@ -72,6 +72,12 @@ class Table:
     idle: tuple[str, ...] = ()
     """Modules with weights that did not run, such as a classifier that only trains."""
 
+    def __str__(self) -> str:
+        """As `striate describe` prints it, with all columns."""
+        from striate.tracing.columns import as_text
+
+        return as_text(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types: what `striate describe --json` prints."""
         plain: dict[str, Any] = dict(vars(self)) | {"input": list(self.input), "output": list(self.output)}
