@@ -18,7 +18,10 @@ def as_text(table: "Table") -> str:
 
 
 def _columns(table: "Table") -> list[tuple[str, list[str], str, int]]:
-    """(heading, cells, total, when it goes): where it is narrow, the highest last number goes first, 9 unmissed."""
+    """(heading, cells, total, when it goes).
+
+    Where it is narrow, the highest last number goes first; 9 is not missed.
+    """
     rows = table.rows
     redundant = all(row.name.rstrip("0123456789") == row.kind for row in rows)
     forward, kept = (sum(vars(row)[key] for row in rows) for key in ("forward_bytes", "backward_bytes"))
