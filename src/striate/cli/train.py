@@ -16,7 +16,7 @@ def train(
         None, help="A zoo name, a design in quotes or a .json file.", show_default="resnet20"
     ),
     recipe: str = typer.Option(
-        None, help="fast, classic, finetune or paper (the network's own).", show_default="fast"
+        None, help="fast, classic, muon, finetune or paper (the network's own).", show_default="fast"
     ),
     epochs: int = typer.Option(None, help="Passes over the training pictures.", show_default="the recipe's"),
     batch: int = typer.Option(None, help="Pictures per step.", show_default="the recipe's"),

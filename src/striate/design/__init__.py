@@ -43,6 +43,9 @@ NAMED = {
     "convnetjs-cifar10": "input 3x32x32, conv5-16 pad2, relu, pool2, conv5-20 pad2, relu, pool2, "
     "conv5-20 pad2, relu, pool2, softmax10",
     "convnetjs-mnist": "input 1x24x24, conv5-8 pad2, relu, pool2, conv5-16 pad2, relu, pool3, softmax10",
+    # Ours, for speed: a quarter of the arithmetic of the book's, its maps shrunk by the first filters.
+    "fast-mnist": "input 1x28x28, conv4-24 stride3, relu, conv3-32, pool3 stride2, bn, relu, "
+    "conv3-64, bn, relu, softmax10",
 }
 
 

@@ -104,6 +104,16 @@ RECIPES: dict[str, Recipe] = {
         schedule="step",
         warmup=0.01,
     ),
+    # Few passes over a network with batch norm (Jordan et al. 2024): filters move by orthogonal steps.
+    "muon": Recipe(
+        epochs=14,
+        batch=250,
+        optimizer="muon",
+        lr=0.1,
+        momentum=0.6,
+        weight_decay=0.0,
+        label_smoothing=0.1,
+    ),
     # From weights learned elsewhere: small steps, the new head's ten times larger.
     "finetune": Recipe(
         epochs=15, batch=32, lr=1e-4, head_lr=10.0, weight_decay=0.01, label_smoothing=0.1, ema=0.99
