@@ -45,7 +45,7 @@ NAMED = {
     "convnetjs-mnist": "input 1x24x24, conv5-8 pad2, relu, pool2, conv5-16 pad2, relu, pool3, softmax10",
     # Ours, for speed: a quarter of the arithmetic of the book's, its maps shrunk by the first filters.
     "fast-mnist": "input 1x28x28, conv4-24 stride3, relu, conv3-32, pool3 stride2, bn, relu, "
-    "conv3-64, bn, relu, softmax10",
+    "conv3-192, bn, relu, dropout0.3, softmax10",
 }
 
 

@@ -105,7 +105,7 @@ MODELS: dict[str, Model] = {
     "zfnet": _imagenet(zfnet.zfnet, 2013, ZEILER, 62_357_608, 1_168_032_896, 16.5, 224, 53),
     "zfnet-wide": _imagenet(zfnet.zfnet_wide, 2013, ZEILER, 107_627_624, 2_476_704_896, 16.0, 224, 53),
     "convnetjs-mnist": Model(_named("convnetjs-mnist"), 2014, KARPATHY, 1, 24, 5_994, 578_560, True),
-    "fast-mnist": Model(_named("fast-mnist"), 2026, "ours", 1, 28, 26_690, 388_864, True),
+    "fast-mnist": Model(_named("fast-mnist"), 2026, "ours", 1, 28, 65_218, 427_008, True),
     "convnetjs-cifar10": Model(_named("convnetjs-cifar10"), 2014, KARPATHY, 3, 32, 22_466, 3_920_000, True),
     "googlenet": _imagenet(_any_size(googlenet.googlenet), 2014, SZEGEDY, 13_378_280, 1_582_671_872, 10.07),
     "googlenet-bn": _imagenet(
