@@ -2,8 +2,8 @@
 
     python benchmarks/mnist.py [--seeds 3] [--only short|long|example] [--out runs/bench-mnist]
 
-Seconds are from the first step to the end of the evaluation of the 10,000 test pictures, and in parentheses
-with everything but the imports: reading, forecast, report. The example's network (two convolutions of 32 and
+Seconds are from the first step to the end of the evaluation of the 10,000 test pictures; the last column has
+everything but the imports: reading, forecast, report. The example's network (two convolutions of 32 and
 64 filters, 1.2 million parameters; Adadelta, batches of 64, a DataLoader that converts picture by picture) is
 trained for one of its 14 epochs. Settings were chosen on 10,000 of the 60,000 training pictures.
 """

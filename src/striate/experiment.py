@@ -15,6 +15,7 @@ from striate import models
 from striate.data import Source, hold_out, open_data
 from striate.data.augment import centre, normalise, statistics
 from striate.data.doctor import examine, summary
+from striate.data.findings import counted
 from striate.data.loader import Loader
 from striate.data.prepare import Prepare, choose_prepare
 from striate.data.stream import Pictures, fits, hold
@@ -189,8 +190,7 @@ def _about(setup: Experiment) -> str:
     count = sum(p.numel() for p in setup.network.parameters())
     net = setup.settings.net if isinstance(setup.settings.net, str) else type(setup.settings.net).__name__
     size = f"input {c}×{h}×{w}, {count:,} parameters"
-    epochs = f"{setup.recipe.epochs} epoch{'s' if setup.recipe.epochs > 1 else ''}"
-    return f"data   {found}\nnet    {net}, {size}: {epochs}, {expected}"
+    return f"data   {found}\nnet    {net}, {size}: {counted(setup.recipe.epochs, 'epoch')}, {expected}"
 
 
 def learn_one_batch(setup: Experiment) -> str:

@@ -169,4 +169,6 @@ def _say(answers: dict[str, Any]) -> None:
     if "largest_batch" in answers:
         print(f"largest batch that trains in {answers['memory_gb']:g} GB: {answers['largest_batch']:,}")
     if "smallest_input" in answers:
-        print(f"smallest input: {'×'.join(map(str, answers['smallest_input']))}")
+        from striate.geometry import times
+
+        print(f"smallest input: {times(answers['smallest_input'])}")

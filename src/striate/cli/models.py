@@ -32,6 +32,8 @@ def models(
     from rich.console import Console
     from rich.table import Table
 
+    from striate.geometry import times
+
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     for column in ("name", "year", "paper"):
         table.add_column(column, no_wrap=True)
@@ -40,7 +42,7 @@ def models(
     table.add_column("weights")
     for row in rows:
         counts = f"{row['parameters']:,}", f"{row['multiply_adds']:,}"
-        size = "×".join(str(n) for n in row["input"])
+        size = times(row["input"])
         strides = ", ".join(str(stride) for stride in row["strides"].values())
         error = "" if row["error"] is None else f"{row['error']:.2f}"
         stages = f"{len(row['strides'])} ({strides})"

@@ -24,13 +24,13 @@ def reproduce(
 
     Trainings that are finished in the output folder are not done again, so a run that was stopped goes on.
     """
+    from striate.data.findings import counted
     from striate.reproduce import EXPERIMENTS
     from striate.reproduce.runner import rows
 
     if experiment is None:
         for name, one in EXPERIMENTS.items():
-            count = len(one.lines)
-            print(f"{name:14} {one.title} ({count} row{'s' if count > 1 else ''})")
+            print(f"{name:14} {one.title} ({counted(len(one.lines), 'row')})")
         return
     chosen = EXPERIMENTS[one_of("experiment", experiment, EXPERIMENTS)]
     folder = Path(out or f"runs/reproduce-{experiment}{'-quick' if quick else ''}")

@@ -28,6 +28,8 @@ def print_profile(found: "Profile") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from striate.geometry import times
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("layer", no_wrap=True)
     table.add_column("kind", no_wrap=True)
@@ -38,7 +40,7 @@ def print_profile(found: "Profile") -> None:
         table.add_row(
             layer.name,
             layer.kind,
-            "×".join(map(str, layer.output)),
+            times(layer.output),
             f"{1e3 * layer.forward:.2f}",
             f"{1e3 * layer.backward:.2f}",
             f"{100 * seconds / found.step:.1f} %",

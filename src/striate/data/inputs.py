@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from striate.data.picture import SUFFIXES, Picture, open_picture
+from striate.data.picture import SUFFIXES, Picture
 from striate.data.prepare import Fit, Prepare, to_pixels
 from striate.data.source import ImageFile, Split
-from striate.data.store import decode
+from striate.data.store import NoneReadable, decode
 from striate.errors import BadData
 
 Given = str | Path | Image.Image | np.ndarray
@@ -87,12 +87,8 @@ def _read(files: list[ImageFile], prepare: Prepare, left_out: list[str]) -> Iter
         store = decode(
             Split(files, {"row": rows}), prepare, lambda raw, _: {"row": torch.as_tensor(raw["row"])}
         )
-    except BadData:  # not one of this batch can be read: each is named, and the next batch may do better
-        for file in files:
-            try:
-                open_picture(file)
-            except BadData as why:
-                left_out.append(str(why))
+    except NoneReadable as error:  # the next batch may do better
+        left_out += error.why
         return
     left_out += store.left_out
     kept = store.targets["row"].tolist()

@@ -122,6 +122,14 @@ class Store:
         self.close()
 
 
+class NoneReadable(BadData):
+    """Not one picture of a split can be read; `why` has a line about each."""
+
+    def __init__(self, why: list[str]) -> None:
+        super().__init__(f"none of the {len(why)} pictures can be read; the first: {why[0]}")
+        self.why = why
+
+
 def decode(
     split: Split,
     prepare: Prepare,
@@ -229,7 +237,7 @@ def _read_all(
             raise
     if len(damaged) == n:
         _remove(file)
-        raise BadData(f"none of the {n} pictures can be read; the first: {damaged[0]}")
+        raise NoneReadable([damaged[i] for i in sorted(damaged)])
     return pixels, fit, damaged, file
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.data.derived import DERIVED
+from striate.data.findings import counted
 from striate.errors import BadRun
 from striate.models import MODELS
 from striate.reproduce.experiment import Experiment, Line
@@ -34,7 +35,7 @@ def rows(
     for line in experiment.lines:
         if only and only.lower() not in line.name.lower():
             continue
-        say(f"{line.name}: {line.seeds} training{'s' if line.seeds > 1 else ''}")
+        say(f"{line.name}: {counted(line.seeds, 'training')}")
         runs = [
             _trained(line, folder, quick, seed + number, download, progress) for number in range(line.seeds)
         ]

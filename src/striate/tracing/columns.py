@@ -1,10 +1,12 @@
 """The table of a network as people read it: as many columns as there is room for."""
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table as Grid
+
+from striate.geometry import times
 
 if TYPE_CHECKING:
     from striate.tracing.table import Table
@@ -28,7 +30,7 @@ def _columns(table: "Table") -> list[tuple[str, list[str], str, int]]:
     return [
         ("layer", [row.name for row in rows], "total", 0),
         ("kind", [row.kind for row in rows], "", 9 if redundant else 1),
-        ("output", [_times(row.output) for row in rows], _times(table.output), 0),
+        ("output", [times(row.output) for row in rows], times(table.output), 0),
         ("(N − F + 2P)/S + 1", [row.formula for row in rows], "", 3),
         ("dot product", [row.dot_product for row in rows], "", 6),
         ("parameters", [_number(row.parameters) for row in rows], f"{table.parameters:,}", 0),
@@ -64,17 +66,12 @@ def draw(table: "Table", console: Console) -> list[str]:
     for cells in zip(*(column[1] for column in columns), strict=True):
         grid.add_row(*cells)
     console.print(
-        f"{table.network}, input {_times(table.input)}"
-        + (f", batch {table.batch}" if table.batch > 1 else "")
+        f"{table.network}, input {times(table.input)}" + (f", batch {table.batch}" if table.batch > 1 else "")
     )
     console.print(grid)
     if table.idle:
         console.print(f"with weights, but not run here: {', '.join(table.idle)}", markup=False)
     return left_out
-
-
-def _times(shape: Any) -> str:
-    return "×".join(map(str, shape))
 
 
 def _number(value: int) -> str:
