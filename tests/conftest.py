@@ -4,9 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Two test processes on two cores, and the processes they start: one thread each, or they wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The first case of a property imports and compiles things: its time says nothing.
+settings.register_profile("steady", deadline=None)
+settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")

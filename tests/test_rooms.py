@@ -9,12 +9,14 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "striate"
-LEAVES = {"errors", "ink", "fetching"}
+LEAVES = {"errors", "ink", "fetching", "matrix"}
 
 MAY_IMPORT = {
     "errors": set(),
     "ink": set(),
     "fetching": set(),
+    "matrix": set(),
+    "precision": {"data"},
     "geometry": set(),
     "design": {"geometry"},
     "tracing": {"geometry", "design"},
@@ -22,12 +24,12 @@ MAY_IMPORT = {
     "models": {"geometry", "design"},
     "data": set(),
     "task": set(),
-    "tasks": {"task", "models", "data"},
+    "tasks": {"task", "models", "data", "precision"},
     "training": {"task", "data", "memory"},
     "run": {"task", "data", "models", "tasks", "training"},
-    "settings": {"training"},
+    "settings": {"tasks", "training"},
     "experiment": {"task", "data", "models", "tasks", "training", "run", "settings", "tracing", "memory"},
-    "profiling": {"tracing", "training", "experiment"},
+    "profiling": {"models", "tracing", "training", "experiment"},
     "verbs": {"data", "memory", "training", "run", "settings", "experiment", "profiling"},
     "reproduce": {"data", "models", "training", "run", "verbs"},
 }

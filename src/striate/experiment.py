@@ -20,8 +20,9 @@ from striate.data.loader import Loader
 from striate.data.prepare import Prepare, choose_prepare
 from striate.data.stream import Pictures, fits, hold
 from striate.errors import BadSetting, DoesNotFit, one_of
+from striate.models.folding import plain_part
 from striate.models.published import MEAN, SIZE, STD
-from striate.models.weights import load_weights
+from striate.models.weights import load_weights, read
 from striate.run import final_split, save
 from striate.settings import Settings
 from striate.task import Facts, Task
@@ -37,6 +38,8 @@ from striate.training.recipes import Recipe
 from striate.training.report import filters_picture, write_report
 
 Say = Callable[..., None]
+Answers = tuple[Any, dict[str, Any]]
+"""What a network says of a whole split, and the truth: `everything`."""
 
 WHITENED = 5000
 """Pictures that a network's first layer is fitted to, where it has one that whitens (Jordan 2024)."""
@@ -72,27 +75,33 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
     source = open_data(todo.data, download=download, seed=todo.seed)
     if todo.recipe.patience and "val" not in source.splits:
         source = hold_out(source, 0.1, todo.seed)
-    facts = task.facts(source)
+    source = source if task.samples is None else task.samples(source)
+    facts = task.facts(source) | _chosen(todo, task)
+    if todo.recipe.balance and "frequencies" not in facts:
+        raise BadSetting(f"balance: the loss of {task.name} has no weights for classes; leave it at 0.")
     published = todo.weights == "imagenet"
     net_size = SIZE if published else models.native_size(todo.net)
+    net_size = net_size if task.whole else None
     prepare = choose_prepare(source, size=todo.size, fit=task.fit, net_size=net_size)
-    if todo.size is None and net_size is None:
+    if todo.size is None and net_size is None and task.whole:
         side = models.next_size(todo.net, max(prepare.size))
         prepare = choose_prepare(source, fit=task.fit, net_size=side if side > max(prepare.size) else None)
     todo, stores = _held(todo, source, task, prepare, say)
     mean, std = (MEAN, STD) if published else statistics(stores["train"].sample())
     prepare = replace(prepare, mean=mean, std=tuple(max(s, 1e-3) for s in std))
     torch.manual_seed(todo.seed)
-    backbone = models.network(
-        todo.net, classes=len(facts["classes"]), channels=prepare.channels, size=prepare.input[1:]
-    )
+    backbone = models.network(todo.net, **_arguments(task, facts, prepare))
+    weights = models.weights_file(todo.net, todo.weights, download) if todo.weights is not None else None
+    inner = weights is not None and not task.whole and not any("backbone." in name for name in read(weights))
+    if weights is not None and inner:
+        load_weights(backbone, weights, say=say)
     network = task.build(backbone, facts)
     whiten = getattr(backbone, "whiten", None)
     if whiten is not None:
         whiten(normalise(centre(stores["train"].sample()[:WHITENED], prepare), prepare))
-    if todo.weights is not None:
-        load_weights(network, models.weights_file(todo.net, todo.weights, download), say=say)
-    recipe = _decided(todo.recipe, prepare)
+    if weights is not None and not inner:
+        load_weights(network, weights, say=say)
+    recipe = _decided(todo.recipe, prepare, source.notes.get("mirror", True))
     if recipe.small:
         _takes_smaller(network, prepare)
     rank, world = parallel.ranks()
@@ -103,6 +112,7 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
         todo.seed,
         shift=recipe.shift or 0,
         flip=bool(recipe.flip),
+        alternate=recipe.alternate,
         area=recipe.area,
         colour=recipe.colour,
         channels_last=recipe.channels_last,
@@ -119,6 +129,21 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
     )
     say(_about(setup))
     return setup
+
+
+def _chosen(todo: Settings, task: Task) -> Facts:
+    """The facts that are the user's choice: the head, and how much rare classes count."""
+    if todo.head is not None and not task.heads:
+        raise BadSetting(f"head {todo.head}: {task.name} has one head only; leave --head out.")
+    found: Facts = {"head": one_of("head", todo.head or task.heads[0], task.heads)} if task.heads else {}
+    return found | ({"balance": todo.recipe.balance} if todo.recipe.balance else {})
+
+
+def _arguments(task: Task, facts: Facts, prepare: Prepare) -> dict[str, Any]:
+    """What a backbone is built with: for the classes and the size where its own head answers."""
+    classes = len(facts["classes"]) if task.whole else max(2, len(facts["classes"]))
+    size = prepare.input[1:] if task.whole else None
+    return {"classes": classes, "channels": prepare.channels, "size": size}
 
 
 def _held(
@@ -158,11 +183,14 @@ def _name_left_out(name: str, left_out: list[str], say: Say) -> None:
         say(f"warning: {name}: left out {len(left_out)} unreadable: {'; '.join(left_out[:3])}{more}")
 
 
-def _decided(recipe: Recipe, prepare: Prepare) -> Recipe:
-    """The recipe with what it leaves to the data decided (see `Recipe.flip` and `Recipe.shift`)."""
+def _decided(recipe: Recipe, prepare: Prepare, mirror: bool) -> Recipe:
+    """The recipe with what it leaves to the data decided (see `Recipe.flip` and `Recipe.shift`).
+
+    `mirror` says whether its classes look the same in a mirror.
+    """
     colour = prepare.channels == 3
     side = min(prepare.size)
-    flip = colour if recipe.flip is None else recipe.flip
+    flip = colour and mirror if recipe.flip is None else recipe.flip
     shift = (side // 8 if colour else side // 14) if recipe.shift is None else recipe.shift
     return replace(recipe, flip=flip, shift=shift)
 
@@ -172,7 +200,7 @@ def _takes_smaller(network: nn.Module, prepare: Prepare) -> None:
     channels, height, width = prepare.input
     half = (channels, round(height / 2), round(width / 2))
     try:
-        trace(network, half)
+        trace(plain_part(network), half)
     except DoesNotFit as why:
         reason = why.reason if isinstance(why, BrokenNetwork) else why
         raise BadSetting(
@@ -208,15 +236,20 @@ def run(
     setup: Experiment, folder: Path, resume: bool, tensorboard: bool, say: Say, checkpoint_seconds: float
 ) -> None:
     """Run the loop, then write the model and its report."""
-    rank, world = parallel.ranks()
+    rank, world = share = parallel.ranks()
     monitored = next((name for name in ("val", "test") if name in setup.stores), "train")
-    share = (rank, world)
+    # What is judged after the last epoch is what the report shows: it is computed once.
+    reported = world == 1 and not setup.recipe.patience and monitored == final_split(setup.source)
+    last: Answers | None = None
 
     def judge() -> dict[str, Any]:
-        store, task = setup.stores[monitored], setup.task
-        found = figures(
-            setup.network, task, setup.facts, store, setup.prepare, tta=setup.recipe.tta, share=share
-        )
+        nonlocal last
+        store, task, tta = setup.stores[monitored], setup.task, setup.recipe.tta
+        if reported and training.step == training.steps:
+            last = everything(setup.network, task, store, setup.prepare, tta=tta)
+            found = _judged(setup, last)
+        else:
+            found = figures(setup.network, task, setup.facts, store, setup.prepare, tta=tta, share=share)
         return {
             f"{monitored}_loss" if k == "loss" else k: v for k, v in found.items() if isinstance(v, float)
         }
@@ -248,7 +281,7 @@ def run(
         if setup.settings.stream:
             _name_left_out(name, store.left_out, say)
     if rank == 0:
-        _finish(setup, training, folder)
+        _finish(setup, training, folder, last)
     parallel.meet()
 
 
@@ -298,8 +331,15 @@ def _tensorboard(folder: Path) -> Any:
     return SummaryWriter(str(folder / "tensorboard"))
 
 
-def _finish(setup: Experiment, training: Training, folder: Path) -> None:
-    """Put the weights that count in place, judge them once more, and write the model and its report."""
+def _judged(setup: Experiment, answers: Answers) -> dict[str, Any]:
+    """The figures of answers and truth."""
+    metric = setup.task.metric(setup.facts)
+    metric.update(*answers)
+    return metric.compute()
+
+
+def _finish(setup: Experiment, training: Training, folder: Path, answers: Answers | None) -> None:
+    """Put the weights that count in place, judge them if need be, and write the model and its report."""
     best = folder / "checkpoint" / "best.safetensors"
     if setup.recipe.patience and best.is_file():
         setup.network.load_state_dict(load_tensors(best)[0])
@@ -307,10 +347,10 @@ def _finish(setup: Experiment, training: Training, folder: Path) -> None:
         training.average.swap()
     split = final_split(setup.source)
     store = setup.stores[split]
-    output, target = everything(setup.network, setup.task, store, setup.prepare, tta=setup.recipe.tta)
-    metric = setup.task.metric(setup.facts)
-    metric.update(output, {k: v.cpu() if hasattr(v, "cpu") else v for k, v in target.items()})
-    found = metric.compute()
+    if answers is None:
+        answers = everything(setup.network, setup.task, store, setup.prepare, tta=setup.recipe.tta)
+    output, target = answers
+    found = _judged(setup, answers)
     training.row("end", 0.0)  # brings training.seconds up to the end of this evaluation
     info = _info(setup, training, split, found)
     save(folder, setup.network, info)
@@ -323,7 +363,7 @@ def _finish(setup: Experiment, training: Training, folder: Path) -> None:
         summary={k: v for k, v in info["figures"].items() if not isinstance(v, str)}
         | {"data": setup.source.name},
         rows=training.rows,
-        table=trace(setup.network, setup.prepare.input).to_dict(),
+        table=trace(plain_part(setup.network), setup.prepare.input).to_dict(),
         pictures=[picture for picture in pictures if picture is not None],
         settings=setup.settings.to_json() | {"recipe": setup.recipe.to_json()},
     )
@@ -340,16 +380,16 @@ def _info(setup: Experiment, training: Training, split: str, found: dict[str, An
         "images_per_second": round(sorted(speeds)[len(speeds) // 2], 1) if speeds else 0.0,
     }
     named = setup.settings.to_json()
-    data = {"name": setup.source.name, "source": setup.settings.data, "licence": setup.source.licence}
+    data = {
+        "name": setup.source.name,
+        "source": setup.settings.data,
+        "licence": setup.source.licence,
+        "classes": list(setup.source.classes),
+    }
     return {
         "task": setup.task.name,
         "net": named["net"],
-        "network": models.spec(
-            setup.settings.net,
-            classes=len(setup.facts["classes"]),
-            channels=setup.prepare.channels,
-            size=setup.prepare.input[1:],
-        ),
+        "network": models.spec(setup.settings.net, **_arguments(setup.task, setup.facts, setup.prepare)),
         "facts": setup.facts,
         "prepare": setup.prepare.to_json(),
         "recipe": setup.recipe.to_json(),

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from striate.experiment import Experiment
+from striate.models.folding import plain_part
 from striate.tracing import trace
 from striate.training.forecast import forecast
 
@@ -134,7 +135,7 @@ def _layers(network: nn.Module, images: Tensor, rounds: int) -> list[LayerTime]:
         network(images)
     for hook in hooks:
         hook.remove()
-    rows = trace(network, tuple(images.shape[1:])).rows
+    rows = trace(plain_part(network), tuple(images.shape[1:])).rows
     costs = {row.name: row.multiply_adds for row in rows}
     kinds = {row.name: row.kind for row in rows}
     found = []

@@ -9,28 +9,31 @@ import json
 import platform
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import striate
 from striate import models
 from striate.data import open_data
 from striate.data.augment import centre, normalise
-from striate.data.inputs import Given, decoded, gather
+from striate.data.inputs import Chunk, Given, decoded, gather, opened
 from striate.data.loader import layout
-from striate.data.prepare import Fit, Prepare
-from striate.data.source import Source, Split
+from striate.data.prepare import Prepare
+from striate.data.source import ImageFile, Source, Split
 from striate.data.stream import Pictures, hold
+from striate.data.video import Video
 from striate.errors import BadData, BadRun, BadSetting, one_of
 from striate.models.folding import for_inference, weights_seen
 from striate.task import Facts, Prediction, Task
 from striate.tasks import TASKS
 from striate.training.checkpoint import load_tensors, save_tensors, write_text
-from striate.training.evaluate import everything, figures
+from striate.training.evaluate import everything, figures, way
 
 FORMAT = 1
 """The version of `model.json`; a newer one is refused, not guessed at."""
@@ -88,6 +91,7 @@ class Run:
         views: int | None = None,
         scales: Sequence[int] = (),
         dense: bool = False,
+        refine: bool = False,
     ) -> dict[str, Any]:
         """The task's figures on a split of `data`: its test split, else val, unless `split` names one.
 
@@ -98,6 +102,7 @@ class Run:
                 (Szegedy 2014).
             scales: lengths of the shorter side, in pixels, at which pictures are looked at and averaged.
             dense: run the network convolutionally over whole pictures (Simonyan & Zisserman 2015).
+            refine: make the answers follow the pictures' outlines (segmentation: superpixels).
 
         Raises:
             BadData: the data cannot be read, has no such split, or has other classes than the model.
@@ -110,13 +115,34 @@ class Run:
             return {"split": split, **_figures(self, output, truth)}
         tta = self.info["recipe"]["tta"] if tta is None else tta
         with self.store(source, split) as store:
-            found = figures(self.answering, self.task, self.facts, store, self.prepare, tta=tta)
+            found = figures(
+                self.answering, self.task, self.facts, store, self.prepare, tta=tta, refine=refine
+            )
             self.left_out = store.left_out
         return {"split": split, **found}
 
+    def results(
+        self, data: str | Path | None = None, split: str | None = None
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The figures of `evaluate`, and every answer as COCO's result files have them.
+
+        Pictures and classes have the numbers of the data's own COCO file, or are counted from 1 in order.
+
+        Raises:
+            BadSetting: the application has no such answers.
+        """
+        if self.task.results is None:
+            raise BadSetting(f"results: COCO has no format for the answers of {self.task.name}.")
+        source = self.source(data)
+        split = split or final_split(source)
+        output, truth = self.answers(source, split)
+        numbers = source.notes.get("category_ids") or list(range(1, len(source.classes) + 1))
+        return {"split": split, **_figures(self, output, truth)}, self.task.results(output, truth, numbers)
+
     def source(self, data: str | Path | None = None) -> Source:
         """`data`, or the set that the run was trained on, split as it was then."""
-        return open_data(str(data or self.info["data"]["source"]), seed=self.info["seed"])
+        source = open_data(str(data or self.info["data"]["source"]), seed=self.info["seed"])
+        return source if self.task.samples is None else self.task.samples(source)
 
     def answers(
         self,
@@ -159,35 +185,67 @@ class Run:
 
     def check_classes(self, source: Source) -> None:
         """Raise `BadData` where a source has other classes than the model."""
-        if source.classes and list(source.classes) != list(self.facts.get("classes", [])):
-            mine, theirs = self.facts.get("classes", []), list(source.classes)
+        mine, theirs = self.info["data"].get("classes", self.facts.get("classes")), list(source.classes)
+        if theirs and theirs != mine:
             raise BadData(
                 f"{source.name}: its classes {_few(theirs)} are not the model's {_few(mine)}: "
                 "evaluate on data with the same class names, or use predict."
             )
 
-    def predict(self, inputs: Given | Iterable[Given], batch: int = 64) -> list[Prediction]:
+    def predict(
+        self, inputs: Given | Iterable[Given], batch: int = 64, refine: bool = False, tile: bool = False
+    ) -> list[Prediction]:
         """One prediction per picture: a file, folder, glob, zip, open picture, or several of them.
 
-        Pictures that cannot be read are left out and named in `left_out`.
+        Pictures that cannot be read are left out and named in `left_out`. With `refine` answers follow the
+        pictures' outlines; with `tile` large pictures are looked at piece by piece in place of being scaled
+        down, where the application knows how.
 
         Raises:
             BadData: nothing there, or not one picture can be read.
         """
-        found = list(self.stream(inputs, batch))
+        found = list(self.stream(inputs, batch, refine, tile))
         if not found:
             raise BadData(f"not one of {len(self.left_out)} pictures can be read: {self.left_out[0]}")
         return found
 
-    def stream(self, inputs: Given | Iterable[Given], batch: int = 64) -> Iterator[Prediction]:
+    def stream(
+        self, inputs: Given | Iterable[Given], batch: int = 64, refine: bool = False, tile: bool = False
+    ) -> Iterator[Prediction]:
         """The predictions of `predict` one by one, for more pictures than fit in memory."""
-        self.left_out = []
+        self.left_out, follow, piecewise = [], way(self.task, "refine", refine), way(self.task, "tile", tile)
+        if piecewise is not None:
+            yield from self._piecewise(piecewise, gather(inputs))
+            return
         for chunk in decoded(gather(inputs), self.prepare, batch, self.left_out):
-            output = self.answer(chunk.images)
-            fit = chunk.fit.in_window(self.prepare)
-            for i, answer in enumerate(self.task.decode(output, self.facts)):
-                here = Fit(fit.scale[i : i + 1], fit.offset[i : i + 1], fit.original[i : i + 1])
-                yield self.task.prediction(answer, file=chunk.names[i], image=chunk.pictures[i], fit=here)
+            yield from self._answered(chunk, follow)
+
+    def frames(self, video: Video, batch: int = 16, refine: bool = False) -> Iterator[Prediction]:
+        """The predictions of a film's frames one by one, each with its frame as the picture to draw on."""
+        follow, number, frames = way(self.task, "refine", refine), 0, iter(video)
+        while some := list(islice(frames, batch)):
+            names = [f"{video.path}#{number + i}" for i in range(len(some))]
+            yield from self._answered(opened([Image.fromarray(f) for f in some], self.prepare, names), follow)
+            number += len(some)
+
+    def _answered(self, chunk: Chunk, follow: Any) -> Iterator[Prediction]:
+        """The predictions of pictures that are decoded."""
+        output = self.answer(chunk.images)
+        if follow is not None:
+            output = follow(output, centre(chunk.images, self.prepare))
+        fit = chunk.fit.in_window(self.prepare)
+        for i, answer in enumerate(self.task.decode(output, self.facts)):
+            here = fit.subset([i])
+            yield self.task.prediction(answer, file=chunk.names[i], image=chunk.pictures[i], fit=here)
+
+    def _piecewise(self, tile: Any, pictures: list[ImageFile | Image.Image]) -> Iterator[Prediction]:
+        """The predictions of pictures that are looked at one by one."""
+        for number, picture in enumerate(pictures, 1):
+            file = picture.name if isinstance(picture, ImageFile) else f"picture {number}"
+            try:
+                yield tile(self.answer, picture, self.prepare, self.facts, file)
+            except BadData as why:
+                self.left_out.append(str(why))
 
     @torch.inference_mode()
     def answer(self, images: Tensor) -> Any:

@@ -5,13 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from striate.errors import BadRun, BadSetting
+from striate.errors import BadRun, BadSetting, one_of
+from striate.tasks import TASKS
 from striate.training import recipes
 from striate.training.checkpoint import write_text
 from striate.training.recipes import Recipe, recipe_from
-
-DEFAULT_NETS = {"classify": "resnet20"}
-"""What an application trains where nobody names a network."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +25,15 @@ class Settings:
     seed: int = 0
     size: int | None = None
     weights: str | None = None
+    head: str | None = None
+    """Which of the application's heads; None is its usual one."""
     stream: bool | None = None
     """Whether pictures are decoded batch by batch; None until the training has looked at their size."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; a module is named by its class."""
         net = self.net if isinstance(self.net, str) else f"<{type(self.net).__name__}>"
-        keys = ("task", "data", "recipe_name", "seed", "size", "weights", "stream")
+        keys = ("task", "data", "recipe_name", "seed", "size", "weights", "head", "stream")
         plain = {key: getattr(self, key) for key in keys}
         return plain | {"net": net, "recipe": self.recipe.to_json()}
 
@@ -47,9 +47,10 @@ def new(given: dict[str, Any], changes: dict[str, Any]) -> Settings:
     given = {key: value for key, value in given.items() if value is not None}
     if "data" not in given:
         raise BadSetting("train: no data given: add --data with a named set (mnist, digits) or a folder.")
-    name = given.pop("recipe", "fast")
     task = given.pop("task", "classify")
-    net = given.pop("net", None) or DEFAULT_NETS.get(task, "resnet20")
+    application = TASKS[one_of("task", task, TASKS)]
+    name = given.pop("recipe", application.recipe)
+    net = given.pop("net", None) or application.net
     data = str(given.pop("data"))
     recipe = recipe_from(name, changes, net if isinstance(net, str) else type(net).__name__)
     return Settings(task, data, net, recipe, recipe_name=name, **given)
@@ -65,7 +66,7 @@ def resumed(folder: Path, given: dict[str, Any], changes: dict[str, Any]) -> Set
         saved = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
         recipe = recipes.from_json(saved["recipe"])
         before = {key: saved[key] for key in ("task", "data", "net", "seed", "size", "weights")}
-        before["stream"] = saved.get("stream", False)
+        before |= {"stream": saved.get("stream", False), "head": saved.get("head")}
         settings = Settings(recipe=recipe, recipe_name=saved["recipe_name"], **before)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadRun(

@@ -57,6 +57,10 @@ class Prediction(Protocol):
         """The picture with the answer on it; `image` where the prediction did not keep its own."""
         ...
 
+    def files(self) -> "dict[str, Image.Image]":
+        """What else is saved beside the drawing: the end of a file's name to a picture."""
+        ...
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -73,6 +77,10 @@ def _images_alone(network: "nn.Module", images: "Tensor", target: Target | None)
 
 def _stays(target: Target, warp: Any) -> Target:
     return target
+
+
+def _as_it_is(output: Any) -> Any:
+    return output
 
 
 @dataclass(frozen=True)
@@ -116,6 +124,10 @@ class Task:
     """(network, images, target or None) -> output of the same kind with and without the target. Captioning
     is fed the true words and a two-stage detector the true boxes to sample from; most need only images."""
 
+    samples: Callable[[Any], Any] | None = None
+    """(data.Source) -> the Source whose pictures are what the network sees one at a time, where that is not
+    whole pictures but parts of them: people."""
+
     look: Callable[..., tuple["Tensor", Target, list[str]]] | None = None
     """(network, split, prepare, crops=, scales=, dense=) -> (answers, truth, lines about damaged pictures):
     every picture seen in several ways, as papers evaluate. None where an answer points at places."""
@@ -125,3 +137,35 @@ class Task:
 
     move: Callable[[Target, Any], Target] = _stays
     """(target, data.Warp) -> the target after the augmentation that moved the pixels."""
+
+    heads: tuple[str, ...] = ()
+    """The heads that can be chosen by name, the usual one first; `build` finds the chosen one in
+    facts["head"]. Empty where there is only one."""
+
+    whole: bool = False
+    """Whether the backbone's own head answers, for pictures of the size that it was made for. The other
+    applications build on its stages, which take pictures of any size."""
+
+    net: str = "resnet20"
+    """What is trained where nobody names a network."""
+
+    recipe: str = "fast"
+    """How, where nobody names a recipe."""
+
+    mirror: Callable[[Any], Any] | None = None
+    """The output for mirrored pictures -> as if for the pictures themselves; None where two such outputs
+    cannot be averaged."""
+
+    refine: Callable[[Any, "Tensor"], Any] | None = None
+    """(output, pixels of the windows uint8 (B, C, H, W)) -> the output made to follow their outlines."""
+
+    tile: Callable[..., Prediction] | None = None
+    """(uint8 windows -> output, picture, data.Prepare, facts, file) -> the Prediction of a picture of any
+    size, looked at piece by piece."""
+
+    results: Callable[[Any, Target, list[int]], list[dict[str, Any]]] | None = None
+    """(what `keep` kept of pictures, their truth, the number of each class) -> the answers as a list in the
+    format of COCO's result files."""
+
+    keep: Callable[[Any], Any] = _as_it_is
+    """An output -> what the report and the metric need of it, where the output itself is large."""

@@ -30,6 +30,7 @@ def train(
     lr: float | None = None,
     size: int | None = None,
     weights: str | Path | None = None,
+    head: str | None = None,
     stream: bool | None = None,
     seed: int | None = None,
     out: str | Path | None = None,
@@ -44,12 +45,13 @@ def train(
     """Train a network on a data set and return the run.
 
     Args:
-        task: an application, `classify` unless said otherwise.
+        task: an application, `classify` or `segment`; `classify` unless said otherwise.
         data: a named set (`mnist`) or a path in any format that `striate data` recognises.
         net: a zoo name, a design, a path to a JSON design, or a module.
         recipe: `fast`, `classic` or `finetune`; `epochs`, `batch`, `lr` and `changes` alter single fields.
         size: height and width of the pictures that the network is fed; decided from the data without it.
         weights: a file of weights to start from.
+        head: which of the application's heads, where it has several.
         stream: decode batch by batch and keep nothing; by itself where pictures fit neither memory nor disk.
         seed: of the weights, the order, the augmentation and any split that has to be made; 0 by default.
         out: the run folder; `runs/<task>-<data>-<net>` by default.
@@ -62,7 +64,7 @@ def train(
         experiment.Interrupted: stopped by Ctrl-C; the run can be resumed.
     """
     given = {"task": task, "data": data, "net": net, "recipe": recipe, "seed": seed, "size": size}
-    given["stream"] = stream
+    given |= {"stream": stream, "head": head}
     given["weights"] = str(weights) if weights is not None else None
     changed = {"epochs": epochs, "batch": batch, "lr": lr} | (changes or {})
     changed = {key: value for key, value in changed.items() if value is not None}
@@ -138,6 +140,7 @@ def _in_processes(devices: int, folder: Path, todo: Settings, resume: bool, tens
     arguments += ["--seed", str(todo.seed), "--out", str(folder)]
     arguments += ["--size", str(todo.size)] if todo.size else []
     arguments += ["--weights", todo.weights] if todo.weights else []
+    arguments += ["--head", todo.head] if todo.head else []
     arguments += ["--stream"] if todo.stream else []
     arguments += ["--resume"] if resume else []
     arguments += ["--tensorboard"] if tensorboard else []
@@ -157,7 +160,7 @@ def dry_run(
 ) -> str:
     """Show that one batch can be learned by heart, and write nothing: returns a line that says so.
 
-    Takes the `recipe`, `size`, `seed`, `weights`, `stream` and `changes` of `train`.
+    Takes the `recipe`, `size`, `seed`, `weights`, `head`, `stream` and `changes` of `train`.
 
     Raises:
         BadSetting: the loss did not fall to a tenth.
@@ -170,7 +173,7 @@ def profile(
 ) -> Profile:
     """Where the time of a training step goes, and how fast other batches and layouts are. Writes nothing.
 
-    Takes the `recipe`, `size`, `seed`, `weights` and `changes` of `train`.
+    Takes the `recipe`, `size`, `seed`, `weights`, `head` and `changes` of `train`.
     """
     arrange_memory()
     return profiling.profile(_ready(task, data, net, download, given))

@@ -137,8 +137,8 @@ def test_choice_for_small_pictures():
     mnist = source_of(np.zeros((3, 1, 28, 28), dtype=np.uint8))
     assert choose_prepare(mnist) == Prepare((28, 28), 1)
     assert choose_prepare(mnist, net_size=32) == Prepare((28, 28), 1, border=2)
-    assert choose_prepare(mnist, net_size=224) == Prepare((224, 224), 1)
-    assert choose_prepare(mnist, channels=3, size=16) == Prepare((16, 16), 3)
+    assert choose_prepare(mnist, net_size=224) == Prepare((224, 224), 1, scale=8.0)
+    assert choose_prepare(mnist, channels=3, size=16) == Prepare((16, 16), 3, scale=0.5714)
     assert choose_prepare(source_of(np.zeros((3, 3, 20, 28), dtype=np.uint8))).size == (20, 28)
 
 
@@ -147,8 +147,9 @@ def test_choice_for_photographs(tmp_path):
     for i, size in enumerate([(200, 100), (90, 300)]):
         Image.new("RGB" if i else "L", size).save(tmp_path / f"{i}.png")
         files.append(ImageFile(f"{i}.png", tmp_path / f"{i}.png"))
-    assert choose_prepare(source_of(files)) == Prepare((96, 96), 3, margin=12)
-    assert choose_prepare(source_of(files), fit="pad", size=64) == Prepare((64, 64), 3, fit="pad", margin=8)
+    assert choose_prepare(source_of(files)) == Prepare((96, 96), 3, margin=12, scale=0.8276)
+    pad = choose_prepare(source_of(files), fit="pad", size=64)
+    assert pad == Prepare((64, 64), 3, fit="pad", scale=0.32)
     assert choose_prepare(source_of(files[:1])).channels == 1
     (tmp_path / "0.png").write_bytes(b"no")
     with pytest.raises(BadData, match=r"set: none of the 1 pictures looked at can be read \(0.png"):

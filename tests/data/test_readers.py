@@ -112,7 +112,7 @@ def test_classes_that_train_has_not_are_pointed_out(tmp_path):
 
 
 def test_other_formats_are_not_taken_for_classes(tmp_path):
-    lay(tmp_path, *some("train/images", 3), *some("train/masks", 3))
+    lay(tmp_path, *some("train/images", 3), *some("train/ImageSets", 3))
     with pytest.raises(
         BadData, match="not a data set of a known format. Looked for: .*IDX.*CIFAR.*csv.*zip.*class folders"
     ):

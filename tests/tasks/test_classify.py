@@ -13,8 +13,8 @@ from torch import nn
 from striate import models
 from striate.data.source import ImageFile, Source, Split
 from striate.errors import BadData, BadSetting
+from striate.matrix import shades
 from striate.tasks import TASKS
-from striate.tasks.classify.matrix import shades
 from striate.tasks.classify.metric import ClassifyMetric, calibration_error, calibration_sums
 
 TASK = TASKS["classify"]

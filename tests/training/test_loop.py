@@ -131,7 +131,10 @@ def test_every_picture_once_an_epoch_in_batches_of_nearly_one_size(digits) -> No
     assert not torch.equal(order, loader.order(1))
 
 
-@pytest.mark.parametrize("augmentation", [{"shift": 1}, {"flip": True, "area": 0.3, "colour": 0.1}])
+@pytest.mark.parametrize(
+    "augmentation",
+    [{"shift": 1}, {"flip": True, "area": 0.3, "colour": 0.1}, {"flip": True, "alternate": True}],
+)
 def test_two_processes_share_each_batch(digits, augmentation) -> None:
     store, prepare = digits
     alone = Loader(store, prepare, 100, seed=3, **augmentation)
@@ -141,6 +144,28 @@ def test_two_processes_share_each_batch(digits, augmentation) -> None:
     parts = [loader.batch(order, 0, 2) for loader in both]
     assert torch.equal(images, torch.cat([part[0] for part in parts]))
     assert torch.equal(target["label"], torch.cat([part[1]["label"] for part in parts]))
+
+
+def test_alternating_every_picture_is_mirrored_in_every_other_epoch(digits) -> None:
+    store, prepare = digits
+    loader = Loader(store, prepare, 500, seed=3, flip=True, alternate=True)
+    plain = Loader(store, prepare, 500, seed=3)
+    epochs = []
+    for epoch in range(4):
+        order = loader.order(epoch)
+        both = loader.batch(order, epoch, 0)[0], plain.batch(order, epoch, 0)[0]
+        mirrored = torch.tensor([not torch.equal(a, b) for a, b in zip(*both, strict=True)])
+        assert all(torch.equal(a, b.flip(-1)) for a, b in zip(*(x[mirrored] for x in both), strict=True))
+        epochs.append(mirrored[order.argsort()])
+    assert 200 < epochs[0].sum() < 300
+    assert torch.equal(epochs[0], epochs[2]) and torch.equal(epochs[1], epochs[3])
+    assert torch.equal(epochs[0], ~epochs[1])  # none of these digits is its own mirror image
+
+
+def test_evaluations_can_be_fewer_and_the_last_epoch_always_has_one(digits) -> None:
+    rows = list(training(digits, Recipe(epochs=5, batch=250, evaluate=2), row_seconds=1e9).run())
+    assert ["accuracy" in row for row in rows] == [False, True, False, True, True]
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
 
 
 def test_patience_ends_it_and_keeps_the_best(digits, tmp_path) -> None:

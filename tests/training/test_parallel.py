@@ -2,10 +2,12 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from safetensors.torch import load_file
 
 NET = "conv3-8 pad1, relu, pool2, fc32, relu, softmax10"
@@ -16,18 +18,73 @@ def striate(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
-def test_two_devices_match_one(tmp_path: Path) -> None:
-    common = ["train", "classify", "--data", "digits", "--net", NET, "--epochs", "2", "--batch", "101"]
-    common += ["--set", "optimizer=sgd", "--lr", "0.05", "--json"]
-    one = striate(*common, "--out", str(tmp_path / "one"))
-    two = striate(*common, "--out", str(tmp_path / "two"), "--devices", "2")
-    assert one.returncode == 0, one.stderr
+def differences(one: Path, other: Path) -> list[float]:
+    """The largest difference of every weight of two runs."""
+    alone, shared = (load_file(run / "model.safetensors") for run in (one, other))
+    return [float((tensor - shared[name]).abs().max()) for name, tensor in alone.items()]
+
+
+COMMON = ["train", "classify", "--data", "digits", "--net", NET, "--batch", "101", "--lr", "0.05", "--json"]
+COMMON += ["--set", "optimizer=sgd", "--set", "schedule=constant", "--set", "warmup=0"]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """A run of one process, two epochs, and its accuracy."""
+    folder = tmp_path_factory.mktemp("alone") / "run"
+    done = striate(*COMMON, "--epochs", "2", "--out", str(folder))
+    assert done.returncode == 0, done.stderr
+    return folder, json.loads(done.stdout)["accuracy"]
+
+
+def test_two_devices_match_one(alone: tuple[Path, float], tmp_path: Path) -> None:
+    two = striate(*COMMON, "--epochs", "2", "--out", str(tmp_path / "two"), "--devices", "2")
     assert two.returncode == 0, two.stderr
     assert len(two.stdout.splitlines()) == 1
-    assert abs(json.loads(one.stdout)["accuracy"] - json.loads(two.stdout)["accuracy"]) < 0.01
-    alone, shared = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
-    for name, tensor in alone.items():
-        assert (tensor - shared[name]).abs().max() < 1e-4, name
+    assert abs(alone[1] - json.loads(two.stdout)["accuracy"]) < 0.01
+    assert max(differences(alone[0], tmp_path / "two")) < 1e-4
+
+
+def test_two_processes_go_on_with_what_one_began(alone: tuple[Path, float], tmp_path: Path) -> None:
+    began = striate(*COMMON, "--epochs", "1", "--out", str(tmp_path / "run"))
+    assert began.returncode == 0, began.stderr
+    ended = striate(*COMMON, "--epochs", "2", "--out", str(tmp_path / "run"), "--resume", "--devices", "2")
+    assert ended.returncode == 0, ended.stderr
+    assert "resuming" in ended.stderr
+    assert max(differences(alone[0], tmp_path / "run")) < 1e-4
+
+
+def test_two_launchers_meet_as_two_machines_do(alone: tuple[Path, float], tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--no-python", "--nnodes", "2"]
+    launcher += ["--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{port}"]
+    command = [
+        *launcher,
+        sys.executable,
+        "-m",
+        "striate",
+        *COMMON,
+        "--epochs",
+        "2",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    machines = [
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        for _ in range(2)
+    ]
+    said = [machine.communicate(timeout=200) for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], said
+    assert sum(bool(out.strip()) for out, _ in said) == 1  # one of them prints the result
+    assert max(differences(alone[0], tmp_path / "run")) < 1e-4
 
 
 def test_every_process_needs_a_share_of_the_batch(tmp_path: Path) -> None:

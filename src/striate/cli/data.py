@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from striate.data.doctor import Examination
     from striate.data.findings import Finding
+    from striate.data.source import Source
 
 MARKS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "cyan")}
 
@@ -21,6 +22,9 @@ def data(
         ..., help="A named set (mnist, digits, ...) or a path: folders, zip, CSV, ..."
     ),
     fix: Path = typer.Option(None, metavar="OUT", help="Write a mended copy as class folders to OUT."),
+    to: tuple[str, Path] | None = typer.Option(
+        None, metavar="FORMAT OUT", help="Write boxes, outlines, joints again as coco, yolo or voc."
+    ),
     mosaic: Path = typer.Option(
         None, metavar="PNG", help="Where the mosaic goes.", show_default="runs/data/NAME.png"
     ),
@@ -41,6 +45,8 @@ def data(
     if fix is not None and fix.exists() and (not fix.is_dir() or any(fix.iterdir())):
         raise BadData(f"{fix}: holds something already; name a folder that is new or empty")
     source = open_data(data, download=download, seed=seed)
+    if to is not None:
+        return _convert(source, *to, json)
     with counting("looking at pictures") as report:
         found = examine(source, quick=quick, seed=seed, progress=report)
     picture = mosaic or (None if quick else Path("runs/data") / f"{source.name.replace('/', '_')}.png")
@@ -63,6 +69,20 @@ def data(
             print(f"review    {fix / 'review.csv'}: {mended.review:,} labels to decide on, none was changed")
     elif any("--fix" in finding.suggestion for finding in found.findings):
         print(f"\nmend it   striate data {data} --fix OUT")
+
+
+def _convert(source: "Source", to: str, out: Path, json: bool) -> None:
+    """Write the set again in another format, and say what that has no words for."""
+    from striate.data.convert import convert
+
+    lost = {what: count for what, count in convert(source, to, out).items() if count}
+    counts = {name: len(split) for name, split in source.splits.items()}
+    if json:
+        print_json({"path": out, "format": to, "pictures": counts, "lost": lost})
+        return
+    print(f"{out}: {' / '.join(f'{split} {count:,}' for split, count in counts.items())} pictures as {to}")
+    for what, count in lost.items():
+        print(f"lost      {count:,} {what}")
 
 
 def _print(found: "Examination", mosaic: Path | None) -> None:

@@ -1,12 +1,29 @@
 """`striate evaluate RUN... --data DATA`."""
 
 import sys
+from json import dumps
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from striate.cli.results import percent, print_json
 from striate.errors import BadSetting
+
+SHARES = (
+    "pck",
+    "pck_at_0.05",
+    "pck_at_0.2",
+    "pckh",
+    "pdj",
+    "pcp",
+    "accuracy",
+    "top5",
+    "calibration_error",
+    "pixel_accuracy",
+    "class_accuracy",
+)
+"""Figures that are shown in per cent."""
 
 
 def evaluate(
@@ -17,19 +34,24 @@ def evaluate(
     views: int = typer.Option(None, help="Average crops of each picture: 1, 2, 5, 10 or 144."),
     scales: str = typer.Option(None, help="Average over lengths of the shorter side: 256,384,512."),
     dense: bool = typer.Option(False, "--dense", help="Run over whole pictures, convolutionally."),
+    refine: bool = typer.Option(False, "--refine", help="Follow the pictures' outlines (segment)."),
+    results: Path = typer.Option(None, help="Write every answer to this file, as COCO has them (detect)."),
     vote: str = typer.Option("mean", help="How several runs agree: mean (of the softmax) or plurality."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
 ) -> None:
     """Measure a trained model, or several that vote, on a data set.
 
-    Accuracy, top-5, each class, the confusions and the calibration error.
+    The application's figures, each class, the confusions.
     """
     how: dict[str, Any] = {"tta": tta, "views": views, "scales": _scales(scales), "dense": dense}
     from striate.run import evaluate_together, load
 
     opened = [load(run) for run in runs]
-    if len(opened) == 1:
-        figures = opened[0].evaluate(data, split, **how)
+    if results is not None:
+        figures, answers = opened[0].results(data, split)
+        results.write_text(dumps(answers), encoding="utf-8")
+    elif len(opened) == 1:
+        figures = opened[0].evaluate(data, split, refine=refine, **how)
     else:
         figures = evaluate_together(opened, data, split, vote, **how)
     left_out = opened[0].left_out
@@ -58,7 +80,7 @@ def _print(figures: dict) -> None:
 
     plain = {k: v for k, v in figures.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     for key, value in plain.items():
-        shown = percent(value) if key in ("accuracy", "top5", "calibration_error") else f"{value:,.4g}"
+        shown = percent(value) if key in SHARES else f"{value:,.4g}"
         print(f"{key.replace('_', ' '):18} {shown}")
     classes = figures.get("per_class", {})
     if not classes:
@@ -81,10 +103,10 @@ def _print_confusions(figures: dict, names: list[str], most: int = 5) -> None:
     """The class pairs that are mistaken most often."""
     pairs = [
         (count, names[i], names[j])
-        for i, row in enumerate(figures.get("confusion", []))
-        for j, count in enumerate(row)
+        for i, row in enumerate(figures.get("confusion", [])[: len(names)])
+        for j, count in enumerate(row[: len(names)])
         if i != j and count
     ]
     if pairs:
         worst = sorted(pairs, reverse=True)[:most]
-        print("most often mistaken: " + ", ".join(f"{a} for {b} ({count})" for count, b, a in worst))
+        print("most often mistaken: " + ", ".join(f"{a} for {b} ({count:,})" for count, b, a in worst))

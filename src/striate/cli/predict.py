@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -11,24 +12,35 @@ from striate.cli.results import percent, print_json
 def predict(
     run: str = typer.Argument(..., help="The run folder."),
     inputs: list[str] = typer.Argument(
-        ..., help="Files, folders, globs, zips; - reads a list from standard input."
+        ..., help="Pictures, films, folders, globs, zips; - reads a list from standard input."
     ),
-    out: Path = typer.Option(None, help="Folder for the pictures with their answers drawn on."),
+    out: Path = typer.Option(None, help="Folder for the pictures and films with their answers drawn on."),
     csv: Path = typer.Option(None, help="Write a CSV file: file, label, confidence, then the best classes."),
+    refine: bool = typer.Option(False, "--refine", help="Follow the picture's outlines (segment)."),
+    tile: bool = typer.Option(
+        False, "--tile", help="Look at large pictures piece by piece, not scaled down (segment)."
+    ),
     batch: int = typer.Option(64, min=1, help="Pictures at a time."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
 ) -> None:
     """Say what is in pictures, with a trained model."""
-    from striate.errors import BadData
+    from striate.data.video import is_video
+    from striate.errors import BadData, BadSetting
     from striate.run import load
 
     opened = load(run)
     named = [
         line.strip() for given in inputs for line in (sys.stdin if given == "-" else [given]) if line.strip()
     ]
-    answers = []
-    for number, prediction in enumerate(opened.stream(named, batch)):
+    answers: list[dict] = []
+    films = [name for name in named if is_video(name)]
+    pictures = [name for name in named if not is_video(name)]
+    for film in films:
+        answers += _film(opened, film, out, refine, quiet=json or csv is not None)
+    for number, prediction in enumerate(opened.stream(pictures, batch, refine, tile)):
         answer = prediction.to_dict()
+        if csv is not None and "top" not in answer:
+            raise BadSetting("--csv: its columns hold one label a picture; write these answers with --json.")
         if out is not None:
             answer["drawn"] = str(_draw(prediction, out, number))
         if not json and csv is None:
@@ -44,12 +56,48 @@ def predict(
         print_json({"run": run, "predictions": answers, "left_out": opened.left_out})
 
 
+def _film(run: Any, path: str, out: Path | None, refine: bool, quiet: bool) -> list[dict]:
+    """The answers for a film, frame by frame, and the film with them drawn on."""
+    from striate.data.video import Writer, open_video
+    from striate.training.progress import counting
+
+    film, answers = open_video(path), []
+    writer = None
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        writer = Writer(out / f"{film.path.stem}.mp4", film.rate)
+    with counting(film.path.name, visible=True) as progress:
+        for number, prediction in enumerate(run.frames(film, refine=refine)):
+            answer = prediction.to_dict() | {"frame": number, "seconds": round(number / film.rate, 3)}
+            if writer is not None:
+                writer.write(prediction.draw())
+                answer["drawn"] = str(writer.path)
+            elif not quiet:
+                print(_line(answer))
+            answers.append(answer)
+            progress(number + 1, max(film.frames, number + 1))
+    if writer is not None:
+        writer.close()
+        if not quiet:
+            print(f"{writer.path}  {len(answers)} frames")
+    return answers
+
+
 def _line(answer: dict) -> str:
     """`cat.jpg  cat 98.10 %, dog 1.52 %, fox 0.31 %`: the best answer and the two that follow."""
-    if "top" not in answer:
-        return f"{answer['file']}  {answer}"
+    if "top" in answer:
+        return f"{answer['file']}  " + ", ".join(
+            f"{t['class']} {percent(t['probability'])}" for t in answer["top"][:3]
+        )
+    if "joints" in answer:
+        mean = sum(score for *_, score in answer["joints"].values()) / max(len(answer["joints"]), 1)
+        return f"{answer['file']}  {len(answer['joints'])} joints, {percent(mean)} sure on average"
+    if "things" in answer:
+        said = [f"{thing['class']} {thing['score']:.2f}" for thing in answer["things"]]
+        more = f" and {len(said) - 8} more" if len(said) > 8 else ""
+        return f"{answer['file']}  " + (", ".join(said[:8]) + more if said else "nothing")
     return f"{answer['file']}  " + ", ".join(
-        f"{t['class']} {percent(t['probability'])}" for t in answer["top"][:3]
+        f"{found['class']} {percent(found['share'])}" for found in answer["classes"][:6]
     )
 
 
@@ -60,6 +108,8 @@ def _draw(prediction, out: Path, number: int) -> Path:
     if path.exists():
         path = path.with_name(f"{path.stem}-{number}.png")
     prediction.draw().save(path)
+    for ending, picture in prediction.files().items():
+        picture.save(path.with_name(path.stem + ending))
     return path
 
 

@@ -10,10 +10,12 @@ from striate.cli.results import print_json, print_profile, report_on
 
 
 def train(
-    task: str = typer.Argument(None, help="The application.", show_default="classify"),
+    task: str = typer.Argument(
+        None, help="The application: classify, detect, pose, segment.", show_default="classify"
+    ),
     data: str = typer.Option(None, help="A named set (mnist, digits, ...) or a path: folders, zip, CSV, ..."),
     net: str = typer.Option(
-        None, help="A zoo name, a design in quotes or a .json file.", show_default="resnet20"
+        None, help="A zoo name, a design in quotes or a .json file.", show_default="the application's"
     ),
     recipe: str = typer.Option(
         None, help="fast, classic, muon, finetune or paper (the network's own).", show_default="fast"
@@ -21,7 +23,8 @@ def train(
     epochs: int = typer.Option(None, help="Passes over the training pictures.", show_default="the recipe's"),
     batch: int = typer.Option(None, help="Pictures per step.", show_default="the recipe's"),
     lr: float = typer.Option(None, help="Peak learning rate.", show_default="the recipe's"),
-    size: int = typer.Option(None, help="Side of the network's input.", show_default="from the data"),
+    head: str = typer.Option(None, help="segment: light or multiscale.", show_default="the first"),
+    size: int = typer.Option(None, help="Longer side of the network's input.", show_default="from the data"),
     weights: str = typer.Option(None, help="imagenet, or a file to start from (.safetensors, .pt)."),
     stream: bool = typer.Option(
         None,
@@ -62,6 +65,7 @@ def train(
         "size": size,
         "seed": seed,
         "weights": weights,
+        "head": head,
         "stream": stream,
     }
     if dry_run:

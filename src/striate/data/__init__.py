@@ -24,7 +24,7 @@ def open_data(data: str | Path, download: bool = False, seed: int = 0) -> Source
     recognised (the message lists what was looked for), or damaged.
     """
     if str(data) in DERIVED:
-        return derive(str(data), open_data(DERIVED[str(data)], download, seed))
+        return derive(str(data), open_data(DERIVED[str(data)], download))  # the same for every seed
     path = find(data, download)
     reader = next((reader for reader in READERS.values() if reader.recognise(path)), None)
     if reader is None:

@@ -2,15 +2,17 @@
 
 mnist-50k        MNIST with its last 10,000 training pictures as `val`, as Nielsen and others split it
 mnist-expanded   the same, each training picture also moved by one pixel up, down, left and right (250,000)
+scenes           pictures made up from the built-in digits and a figure, see data/scenes.py
 """
 
 from dataclasses import replace
 
 import numpy as np
 
+from striate.data.scenes import scenes
 from striate.data.source import Source, Split
 
-DERIVED = {"mnist-50k": "mnist", "mnist-expanded": "mnist"}
+DERIVED = {"mnist-50k": "mnist", "mnist-expanded": "mnist", "scenes": "digits"}
 """Name -> the named set it is made from."""
 
 KEPT = 50_000
@@ -18,6 +20,8 @@ KEPT = 50_000
 
 def derive(name: str, source: Source) -> Source:
     """The set `name` of `DERIVED`, made from the one it names."""
+    if name == "scenes":
+        return scenes(source)
     whole = source.splits["train"]
     train, val = whole.subset(range(KEPT)), whole.subset(range(KEPT, len(whole)))
     if name == "mnist-expanded":

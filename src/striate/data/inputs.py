@@ -76,7 +76,10 @@ def decoded(
     for start in range(0, len(pictures), batch):
         some = pictures[start : start + batch]
         files = [p for p in some if isinstance(p, ImageFile)]
-        yield from _opened([p for p in some if isinstance(p, Image.Image)], prepare)
+        images = [p for p in some if isinstance(p, Image.Image)]
+        if images:
+            named = [getattr(image, "filename", "") or f"picture {i + 1}" for i, image in enumerate(images)]
+            yield opened(images, prepare, named)
         if files:
             yield from _read(files, prepare, left_out)
 
@@ -95,10 +98,9 @@ def _read(files: list[ImageFile], prepare: Prepare, left_out: list[str]) -> Iter
     yield Chunk(store.images, store.fit, store.names, [files[i] for i in kept])
 
 
-def _opened(images: list[Image.Image], prepare: Prepare) -> Iterator[Chunk]:
-    if images:
-        names = [getattr(image, "filename", "") or f"picture {i + 1}" for i, image in enumerate(images)]
-        placed = [to_pixels(image, prepare, name) for image, name in zip(images, names, strict=True)]
-        pixels, scales, offsets, originals = zip(*placed, strict=True)
-        fit = Fit(np.array(scales), np.array(offsets), np.array(originals))
-        yield Chunk(torch.from_numpy(np.stack(pixels)), fit, names, list(images))
+def opened(images: list[Image.Image], prepare: Prepare, names: list[str]) -> Chunk:
+    """Open pictures as a batch."""
+    placed = [to_pixels(image, prepare, name) for image, name in zip(images, names, strict=True)]
+    pixels, scales, offsets, originals = zip(*placed, strict=True)
+    fit = Fit(np.array(scales), np.array(offsets), np.array(originals), prepare.stored[1:])
+    return Chunk(torch.from_numpy(np.stack(pixels)), fit, names, list(images))

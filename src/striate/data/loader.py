@@ -40,6 +40,8 @@ class Loader:
     seed: int
     shift: int = 0
     flip: bool = False
+    alternate: bool = False
+    """Which pictures are mirrored changes every epoch from one half to the other."""
     area: float = 1.0
     """The smallest share of the picture that a crop shows; 1 crops nothing."""
     colour: float = 0.0
@@ -54,6 +56,8 @@ class Loader:
     def __post_init__(self) -> None:
         self._memory = Arrays()
         self.per_epoch = -(-len(self.store) // self.size)
+        generator = torch.Generator().manual_seed(self.seed)
+        self._mirrored = torch.rand(len(self.store) * self.alternate, generator=generator) < 0.5
         if self.colour:
             std = torch.tensor(self.prepare.std or (1.0,) * self.prepare.channels)
             self._colours = (components(self.store.sample()).cpu() / std[:, None]).to(self.device)
@@ -83,18 +87,28 @@ class Loader:
             which, place = divmod(epoch * self.per_epoch + later, self.per_epoch)
             if which > epoch and place == 0:
                 order = self.order(which)
-            self.store.ahead(self._rows(order, place), self._drawn(which, place))
+            self.store.ahead(self._rows(order, place), self._drawn(order, which, place))
 
-    def _drawn(self, epoch: int, number: int) -> Warp | None:
+    def _drawn(self, order: Tensor, epoch: int, number: int) -> Warp | None:
         """What `batch` will draw for this process's pictures, where the store can use it."""
         if not (self.store.crops and self.area < 1):
             return None
         generator = torch.Generator().manual_seed(seed_of(self.seed, epoch, number))
         start, stop = self._bounds(number)
-        return self._draw(stop - start, generator).rows(self._mine(stop - start))
+        return self._draw(order[start:stop], epoch, generator).rows(self._mine(stop - start))
 
-    def _draw(self, n: int, generator: torch.Generator | None, device: str | torch.device = "cpu") -> Warp:
-        return draw_warp(n, self.prepare, self.shift, self.flip, generator, device, self.area)
+    def _draw(
+        self,
+        rows: Tensor,
+        epoch: int,
+        generator: torch.Generator | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Warp:
+        """What happens to a whole batch, the pictures `rows`."""
+        drawn = draw_warp(len(rows), self.prepare, self.shift, self.flip, generator, device, self.area)
+        if not (self.flip and self.alternate):
+            return drawn
+        return replace(drawn, flip=(self._mirrored[rows] ^ bool(epoch % 2)).to(device))
 
     def weight(self, number: int) -> float:
         """What this process's mean loss must count for, so that the mean over processes is the batch's."""
@@ -112,11 +126,11 @@ class Loader:
         start, stop = self._bounds(number)
         mine = self._mine(stop - start)
         self._announce(order, epoch, number)
-        cropped = self._drawn(epoch, number)
+        cropped = self._drawn(order, epoch, number)
         images, target = self.store.batch(self._rows(order, number), cropped)
         torch.manual_seed(seed_of(self.seed, epoch, number))
         n = stop - start
-        drawn = replace(self._draw(n, None, self.device), scale=scale)
+        drawn = replace(self._draw(order[start:stop], epoch, device=self.device), scale=scale)
         colours = draw_colours(n, self._colours, self.colour)[mine] if self.colour else None
         if self.world > 1:
             drawn = drawn.rows(mine)

@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from striate import ink
 from striate.data.census import labels_of
+from striate.data.gallery import FIELDS, gallery
 from striate.data.picture import decode
 from striate.data.source import Source, Split
 from striate.errors import BadData
@@ -21,9 +22,11 @@ def mosaic(source: Source, seed: int = 0) -> Image.Image:
     """Up to ten pictures of each of up to twenty classes, drawn by the seed from the first split.
 
     The classes shown are spread evenly over all. Pictures that cannot be read are passed over; without labels
-    there is one row.
+    there is one row. Of boxes, masks and joints it is a gallery with those drawn in.
     """
     name, split = next(iter(source.splits.items()))
+    if any(field in split.targets for field in FIELDS):
+        return gallery(source, seed)
     label = labels_of(split.targets, len(split))
     known = (label >= 0).any() and bool(source.classes)
     label = label if known else np.zeros(len(split), dtype=np.int64)

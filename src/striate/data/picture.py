@@ -34,6 +34,9 @@ GREY = frozenset(["1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", 
 LARGEST_MEMBER = 1 << 28
 """Bytes that one picture inside an archive may unpack to (256 MiB)."""
 
+GREY_BEYOND = 114
+"""What lies around a picture: the mean of ImageNet's photographs, nearly."""
+
 _ROTATION = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
 
 Picture = ImageFile | Path | bytes | Image.Image
@@ -87,6 +90,7 @@ def decode(
     With `need`, a JPEG may come at 1/2, 1/4 or 1/8 of its size, its shorter side still `need` pixels.
     """
     name = name or _name(file)
+    box = file.box if isinstance(file, ImageFile) else None
     if isinstance(file, ImageFile):
         file = encoded(file)
     elif isinstance(file, Path):
@@ -98,16 +102,27 @@ def decode(
             image = Image.open(BytesIO(file), formats=_formats(file))
             full = image.size
             _refuse_bomb(image)
-            if need is not None and image.format == "JPEG" and min(full) >= 2 * need:
+            if need is not None and box is None and image.format == "JPEG" and min(full) >= 2 * need:
                 shorter = min(full)
                 image.draft(None, (-(-full[0] * need // shorter), -(-full[1] * need // shorter)))
         image.load()
         upright = _upright(image)
         if (upright.width > upright.height) != (image.width > image.height):
             full = full[::-1]
-        return _eight_bit(upright), (full[1], full[0])
+        plain = _eight_bit(upright)
+        if box is not None:
+            return cut(plain, box), (box[3] - box[1], box[2] - box[0])
+        return plain, (full[1], full[0])
     except Exception as why:  # decoders meet damaged bytes with any exception there is
         raise BadData(f"{name}: cannot be read: {_reason(why)}") from why
+
+
+def cut(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+    """What a box x1, y1, x2, y2 shows of a picture "L" or "RGB", `GREY_BEYOND` where it reaches over."""
+    grey = GREY_BEYOND if image.mode == "L" else (GREY_BEYOND,) * 3
+    sheet = Image.new(image.mode, (box[2] - box[0], box[3] - box[1]), grey)
+    sheet.paste(image, (-box[0], -box[1]))
+    return sheet
 
 
 def header(data: bytes) -> tuple[int, int, bool] | None:

@@ -16,14 +16,11 @@ import numpy as np
 from PIL import Image
 
 from striate.data.crops import scaled
-from striate.data.picture import Picture, decode, encoded, header, open_picture
+from striate.data.picture import GREY_BEYOND, Picture, decode, encoded, header, open_picture
 from striate.data.source import ImageFile, Source, Split
 from striate.errors import BadData, BadSetting
 
 __all__ = ["Fit", "Prepare", "Picture", "choose_prepare", "open_picture", "to_pixels"]
-
-PAD_GREY = 114
-"""The grey around a padded picture: the mean of ImageNet's photographs, nearly."""
 
 NATIVE_AT_MOST = 64
 """Pictures that all share one size up to this are used as they are; larger ones are photographs."""
@@ -52,6 +49,8 @@ class Prepare:
     """Black pixels added on every side."""
     margin: int = 0
     """Pixels kept in the store around the window; evaluation takes the window in the centre."""
+    scale: float = 1.0
+    """Pixels of the window for one of a typical training picture: how large things were when it learned."""
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
@@ -104,6 +103,8 @@ class Fit:
     """(n, 2) x, y: the original's top left corner, in store pixels."""
     original: np.ndarray
     """(n, 2) height, width of the pictures as they are on disk, upright."""
+    size: tuple[int, int] = (0, 0)
+    """(height, width) of the store's pictures, the same for all."""
 
     def __len__(self) -> int:
         return len(self.scale)
@@ -118,11 +119,11 @@ class Fit:
 
     def in_window(self, prepare: Prepare) -> "Fit":
         """The same for pixels of the evaluation window, which a network's answer is in."""
-        return Fit(self.scale, self.offset - prepare.margin, self.original)
+        return Fit(self.scale, self.offset - prepare.margin, self.original, prepare.input[1:])
 
     def subset(self, rows: Any) -> "Fit":
         """The pictures at `rows`, in that order."""
-        return Fit(self.scale[rows], self.offset[rows], self.original[rows])
+        return Fit(self.scale[rows], self.offset[rows], self.original[rows], self.size)
 
 
 Placed = tuple[np.ndarray, tuple[float, float], tuple[float, float], tuple[int, int]]
@@ -231,7 +232,7 @@ def _pad(image: Image.Image, height: int, width: int) -> Scaled:
     if size != image.size:
         image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     left, top = (width - size[0]) // 2, (height - size[1]) // 2
-    window = Image.new(image.mode, (width, height), PAD_GREY if image.mode == "L" else (PAD_GREY,) * 3)
+    window = Image.new(image.mode, (width, height), GREY_BEYOND if image.mode == "L" else (GREY_BEYOND,) * 3)
     window.paste(image, (left, top))
     return window, scales, (float(left), float(top))
 
@@ -254,27 +255,44 @@ def choose_prepare(
 
     `size` is the user's word; `net_size` the only size a network takes. Without either: pictures of one
     small size keep it, photographs become 96×96. Photographs get a margin of an eighth to crop in; small
-    pictures up to 8 pixels short of `net_size` a black border. Mean and std wait for the training store.
+    pictures up to 8 pixels short of `net_size` a black border. To "pad" photographs of one shape the window
+    has that shape, `size` being its longer side, and there is no margin. Mean and std wait for the training
+    store.
     """
     split = source.splits.get("train") or next((s for s in source.splits.values() if len(s)), None)
     if split is None or not len(split):
         raise BadData(f"{source.name}: holds no pictures")
-    native, colour = _look_at(split, source.name)
+    native, typical, shape, colour = _look_at(split, source.name)
     channels = channels or (3 if colour else 1)
     if size is None and net_size is not None and native is not None:
         missing = net_size - native[0]
         if native[0] == native[1] and missing % 2 == 0 and 0 < missing <= 8:
-            return Prepare(native, channels, fit=fit, border=missing // 2)
+            return Prepare(native, channels, fit=fit, border=missing // 2)  # scale 1: as they are
     side = size or net_size or native or PHOTOGRAPH
+    if isinstance(side, int) and fit == "pad" and shape is not None:
+        side = _of_shape(shape, side)
     window = side if isinstance(side, tuple) else (side, side)
-    return Prepare(window, channels, fit=fit, margin=0 if native else min(window) // 8)
+    margin = 0 if native or fit == "pad" else min(window) // 8
+    sides = [(side + 2 * margin) / one for side, one in zip(window, typical, strict=True)]
+    scale = max(sides) if fit == "crop" else min(sides)
+    return Prepare(window, channels, fit=fit, margin=margin, scale=round(scale, 4))
 
 
-def _look_at(split: Split, name: str, most: int = 64) -> tuple[tuple[int, int] | None, bool]:
-    """(the size all pictures share where it is a small one, whether any has colour)."""
+def _of_shape(shape: tuple[int, int], longer: int) -> tuple[int, int]:
+    """(height, width) of pictures of `shape` whose longer side is `longer`."""
+    scale = longer / max(shape)
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+
+
+Shape = tuple[int, int] | None
+
+
+def _look_at(split: Split, name: str, most: int = 64) -> tuple[Shape, tuple[int, int], Shape, bool]:
+    """The size that all pictures share where it is a small one; the median size; the size that all share,
+    whatever it is; whether any has colour."""
     if isinstance(split.images, np.ndarray):
         _, channels, height, width = split.images.shape
-        sizes, colour = {(height, width)}, channels == 3
+        sizes, colour = [(height, width)], channels == 3
     else:
         some = split.images[:: max(1, len(split) // most)][:most]
         found = [seen for file in some if (seen := _peek(file))]
@@ -282,14 +300,21 @@ def _look_at(split: Split, name: str, most: int = 64) -> tuple[tuple[int, int] |
             raise BadData(
                 f"{name}: none of the {len(some)} pictures looked at can be read ({some[0].name}, ...)"
             )
-        sizes = {(height, width) for height, width, _ in found}
+        sizes = [(height, width) for height, width, _ in found]
         colour = any(has_colour for *_, has_colour in found)
-    native = next(iter(sizes)) if len(sizes) == 1 and max(max(s) for s in sizes) <= NATIVE_AT_MOST else None
-    return native, colour
+    shape = sizes[0] if len(set(sizes)) == 1 else None
+    native = shape if shape is not None and max(shape) <= NATIVE_AT_MOST else None
+    heights, widths = zip(*sizes, strict=True)
+    typical = int(np.median(heights)), int(np.median(widths))
+    return native, typical, shape, colour
 
 
 def _peek(file: ImageFile) -> tuple[int, int, bool] | None:
     try:
-        return header(encoded(file))
+        seen = header(encoded(file))
     except BadData:
         return None
+    if seen is None or file.box is None:
+        return seen
+    x1, y1, x2, y2 = file.box
+    return y2 - y1, x2 - x1, seen[2]

@@ -24,6 +24,8 @@ class ImageFile:
     """The name inside a zip."""
     span: tuple[int, int] | None = None
     """First byte and number of bytes inside a tar, which is not compressed."""
+    box: tuple[int, int, int, int] | None = None
+    """x1, y1, x2, y2 in pixels of the upright picture: the part that is meant. May reach over its edges."""
 
 
 @dataclass
@@ -66,6 +68,7 @@ class Source:
     classes: tuple[str, ...] = ()
     licence: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
-    """What else the data says about itself, plain JSON: a skeleton, flip pairs, a vocabulary."""
+    """What else the data says about itself, plain JSON: `background`, the name of class 0 of masks where the
+    classes are of things; `joints`, `bones` and `mirrored` of a skeleton; a vocabulary."""
     warnings: list[str] = field(default_factory=list)
     """What was noticed while reading and left out: one line each, naming the file."""

@@ -190,7 +190,8 @@ def _as_they_are(
             inner[start : start + 4096] = _recolour(images[start : start + 4096], prepare.channels)
             progress(min(start + 4096, n), n)
     progress(n, n)
-    fit = Fit(np.ones((n, 2)), np.full((n, 2), float(border)), np.tile([height, width], (n, 1)))
+    offset, original = np.full((n, 2), float(border)), np.tile([height, width], (n, 1))
+    fit = Fit(np.ones((n, 2)), offset, original, prepare.stored[1:])
     return pixels, fit, file
 
 
@@ -212,7 +213,7 @@ def _read_all(
         pixels = pixels.transpose(0, 3, 1, 2)
     else:
         pixels, file = _allocate((n, channels, height, width), limit)
-    fit = Fit(np.ones((n, 2)), np.zeros((n, 2)), np.zeros((n, 2), dtype=np.int64))
+    fit = Fit(np.ones((n, 2)), np.zeros((n, 2)), np.zeros((n, 2), dtype=np.int64), (height, width))
     damaged: dict[int, str] = {}
 
     def read(start: int) -> int:
@@ -253,7 +254,8 @@ def picture_of(split: Split, i: int) -> Picture:
         return Image.fromarray(
             image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
         )
-    return encoded(split.images[i])
+    file = split.images[i]
+    return encoded(file) if file.box is None else file
 
 
 def _close_ranks(images: Tensor, kept: np.ndarray) -> Tensor:

@@ -187,7 +187,8 @@ class _Batch:
         self.flips = drawn.flip.tolist() if drawn is not None else []
         # Channels last, as pictures are decoded: nothing is turned over.
         self.pixels = memory.take((n, height, width, channels), np.uint8)
-        self.fit = Fit(np.ones((n, 2)), np.zeros((n, 2)), np.zeros((n, 2), dtype=np.int64))
+        original, size = np.zeros((n, 2), dtype=np.int64), prepare.stored[1:]
+        self.fit = Fit(np.ones((n, 2)), np.zeros((n, 2)), original, size)
         self.damaged: dict[int, str] = {}
         self.pieces: list[Future] = [pool.submit(self._read, start) for start in range(0, n, PIECE)]
 

@@ -33,9 +33,12 @@ def for_inference(network: nn.Module) -> nn.Module:
     Answers as `network.eval()` does, without gradients, and knows only `forward`. Weights that nothing was
     folded into are the network's own, the others are as they were now: after a change, make another copy
     (`weights_seen` tells). A forward that cannot be read as a graph, because it asks for values, is copied as
-    it is, and a warning is logged.
+    it is, and a warning is logged; one that says so itself by `plain` has that part folded.
     """
     twin = _sharing(network).eval()
+    if plain_part(twin) is not twin:
+        _replace(twin, plain_part(twin), for_inference(plain_part(twin)))
+        return twin
     try:
         graph = fx.Tracer(autowrap_functions=CHECKS).trace(twin)
     except Exception as error:  # whatever a stranger's forward raises on being read
@@ -47,6 +50,18 @@ def for_inference(network: nn.Module) -> nn.Module:
     fuse(traced)
     traced.recompile()
     return traced
+
+
+def plain_part(network: nn.Module) -> nn.Module:
+    """The part of a network whose sizes depend on its pictures' size alone, where what follows looks at
+    values, as a detector's second stage does: what it names `plain`, or all of it."""
+    return getattr(network, "plain", network)
+
+
+def _replace(network: nn.Module, part: nn.Module, by: nn.Module) -> None:
+    """Put a module in the place of another."""
+    name = next(name for name, module in network.named_modules() if module is part)
+    network.set_submodule(name, by)
 
 
 def fold(traced: fx.GraphModule) -> int:

@@ -7,7 +7,7 @@ from torch import nn
 
 from striate import design
 from striate.design import NAMED
-from striate.models import alexnet, fast, googlenet, lenet, resnet, vgg, zfnet
+from striate.models import alexnet, farabet, fast, googlenet, lenet, resnet, vgg, zfnet
 from striate.models.designed import Designed
 
 Size = tuple[int, int]
@@ -57,7 +57,7 @@ def _named(name: str) -> Builder:
 
 LECUN, KRIZHEVSKY, ZEILER = "LeCun et al.", "Krizhevsky et al.", "Zeiler & Fergus"
 SZEGEDY, SIMONYAN, HE = "Szegedy et al.", "Simonyan & Zisserman", "He et al."
-KARPATHY, NIELSEN, JORDAN = "Karpathy", "Nielsen", "Jordan"
+KARPATHY, NIELSEN, JORDAN, FARABET = "Karpathy", "Nielsen", "Jordan", "Farabet et al."
 
 
 def _imagenet(
@@ -121,6 +121,7 @@ MODELS: dict[str, Model] = {
     "vgg13-bn": _imagenet(vgg.vgg13_bn, 2014, SIMONYAN, 133_053_736, 11_308_466_176),
     "vgg16-bn": _imagenet(vgg.vgg16_bn, 2014, SIMONYAN, 138_365_992, 15_470_264_320),
     "vgg19-bn": _imagenet(vgg.vgg19_bn, 2014, SIMONYAN, 143_678_248, 19_632_062_464),
+    "resnet10-half": Model(_any_size(resnet.resnet10_half), 2026, "ours", 3, 96, 1_232_810, 46_230_016),
     "resnet18": _imagenet(_any_size(resnet.resnet18), 2015, HE, 11_689_512, 1_814_073_344),
     "resnet34": _imagenet(_any_size(resnet.resnet34), 2015, HE, 21_797_672, 3_663_761_408),
     "resnet50": _imagenet(_any_size(resnet.resnet50), 2015, HE, 25_557_032, 4_089_184_256),
@@ -142,6 +143,7 @@ MODELS: dict[str, Model] = {
     "plain44": _cifar(resnet.plain44, 658_586, 97_174_144, None),
     "plain56": _cifar(resnet.plain56, 853_018, 125_485_696, None),
     "plain110": _cifar(resnet.plain110, 1_727_962, 252_887_680, None),
+    "farabet": Model(_any_size(farabet.farabet), 2012, FARABET, 3, 46, 430_480, 125_967_448, least=4),
     "fast": Model(
         _any_size(fast.fast), 2024, JORDAN, 3, 32, 1_972_792, 118_147_360, False, 10, 9, 1, "CIFAR-10", 6.0
     ),

@@ -10,11 +10,11 @@ from striate.data.augment import centre, normalise
 from striate.data.loader import layout, to_device
 from striate.data.prepare import Prepare
 from striate.data.stream import Pictures
-from striate.errors import BadData
+from striate.errors import BadData, BadSetting
 from striate.task import Facts, Task
 
-EVALUATION_BATCH = 256
-"""Pictures a forward pass; no figure depends on it."""
+EVALUATION_PIXELS = 256 * 128 * 128
+"""Pixels of a forward pass's pictures, 256 of them at most; no figure depends on it."""
 
 
 @torch.inference_mode()
@@ -24,18 +24,25 @@ def outputs(
     store: Pictures,
     prepare: Prepare,
     *,
-    batch: int = EVALUATION_BATCH,
+    batch: int | None = None,
     tta: bool = False,
+    refine: bool = False,
     share: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
     """The network's output and the truth for batch after batch, in the store's order.
 
     `share` = (rank, world) takes one process's part of the pictures. With `tta` the outputs for each picture
-    and its mirror image are averaged, which suits outputs that do not point at places.
+    and its mirror image are averaged; with `refine` they follow the picture's outlines.
+
+    Raises:
+        BadSetting: `tta` or `refine`, and the application has no such way.
     """
+    mirror, follow = way(task, "mirror", tta), way(task, "refine", refine)
     network.eval()
     parameter = next(network.parameters())
     rank, world = share
+    _, height, width = prepare.input
+    batch = batch or max(1, min(256, EVALUATION_PIXELS // (height * width)))
     parts = torch.arange(rank, len(store), world).split(batch)
     for number, rows in enumerate(parts):
         for soon in parts[number : number + 1 + store.lead]:
@@ -43,11 +50,22 @@ def outputs(
         images, target = store.batch(rows)
         if len(images) == 0:
             continue
-        images = normalise(centre(images.to(parameter.device), prepare), prepare, layout(True))
+        pixels = centre(images.to(parameter.device), prepare)
+        images = normalise(pixels, prepare, layout(True))
         output = task.forward(network, images, None)
-        if tta:
-            output = (output + task.forward(network, images.flip(-1), None)) / 2
+        if mirror is not None:
+            output = (output + mirror(task.forward(network, images.flip(-1), None))) / 2
+        if follow is not None:
+            output = follow(output, pixels)
         yield output, to_device(target, parameter.device)
+
+
+def way(task: Task, name: str, wanted: bool) -> Any:
+    """The task's function `name` where it is wanted, else None; refuses where it has none."""
+    found = getattr(task, name) if wanted else None
+    if wanted and found is None:
+        raise BadSetting(f"{'tta' if name == 'mirror' else name}: {task.name} has no such way to answer.")
+    return found
 
 
 def figures(
@@ -57,13 +75,16 @@ def figures(
     store: Pictures,
     prepare: Prepare,
     *,
-    batch: int = EVALUATION_BATCH,
+    batch: int | None = None,
     tta: bool = False,
+    refine: bool = False,
     share: tuple[int, int] = (0, 1),
 ) -> dict[str, Any]:
     """What the task's metric makes of the whole store; with several processes each works on its share."""
     metric = task.metric(facts)
-    for output, target in outputs(network, task, store, prepare, batch=batch, tta=tta, share=share):
+    for output, target in outputs(
+        network, task, store, prepare, batch=batch, tta=tta, refine=refine, share=share
+    ):
         metric.update(output, target)
     if share[1] > 1:
         gathered: list[Any] = [None] * share[1]
@@ -76,18 +97,25 @@ def figures(
 
 def everything(
     network: nn.Module, task: Task, store: Pictures, prepare: Prepare, *, tta: bool = False
-) -> tuple[Tensor, dict[str, Any]]:
-    """Every output, (N, ...) on the CPU in float32, and the truth of the same pictures: for the report.
+) -> tuple[Any, dict[str, Any]]:
+    """What the task keeps of every output, (N, ...) or a list of N on the CPU, and the truth of the pictures.
 
     A streamed store's damaged pictures are not among them. Raises `BadData` where not one can be read.
     """
     answers, truth = [], []
     for output, target in outputs(network, task, store, prepare, tta=tta):
-        answers.append(output.float().cpu())
+        answers.append(_on_cpu(task.keep(output)))
         truth.append(to_device(target, torch.device("cpu")))
     if not answers:
         raise BadData(f"none of the {len(store)} pictures can be read; the first: {store.left_out[0]}")
-    return torch.cat(answers), {key: _joined([part[key] for part in truth]) for key in truth[0]}
+    return _joined(answers), {key: _joined([part[key] for part in truth]) for key in truth[0]}
+
+
+def _on_cpu(output: Any) -> Any:
+    """Half precision becomes float32; whole numbers stay, and lists are on the CPU already."""
+    if not isinstance(output, Tensor):
+        return output
+    return (output.float() if output.is_floating_point() else output).cpu()
 
 
 def _joined(parts: list[Any]) -> Any:

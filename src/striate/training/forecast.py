@@ -3,7 +3,7 @@
 import copy
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -32,7 +32,8 @@ def forecast(network: nn.Module, task: Task, loader: Loader, recipe: Recipe, sto
 
     The network itself is not touched and no random number of the training is used up.
     """
-    trial = Training(copy.deepcopy(network), task, loader, recipe, evaluate=dict, row_seconds=1e9)
+    uncompiled = replace(recipe, compile=False)
+    trial = Training(copy.deepcopy(network), task, loader, uncompiled, evaluate=dict, row_seconds=1e9)
     order = loader.order(0)
     storages = Storages()
     memory = [tensor for memory in trial.optimizer.state.values() for tensor in memory.values()]
@@ -70,9 +71,15 @@ def trial_run(
 
     No augmentation, no label smoothing, no weight decay: what is left is whether gradients reach the weights.
     """
-    from dataclasses import replace
-
-    calm = replace(recipe, label_smoothing=0.0, weight_decay=0.0, warmup=0.0, schedule="constant", ema=0.0)
+    calm = replace(
+        recipe,
+        label_smoothing=0.0,
+        weight_decay=0.0,
+        warmup=0.0,
+        schedule="constant",
+        ema=0.0,
+        compile=False,
+    )
     still = replace(loader, size=min(loader.size, 32), shift=0, flip=False, area=1.0, colour=0.0)
     trial = Training(copy.deepcopy(network), task, still, calm, evaluate=dict)
     images, target = still.batch(still.order(0), 0, 0)

@@ -23,6 +23,7 @@ from striate.task import Target, Task
 from striate.training.checkpoint import restore, save_state, save_tensors
 from striate.training.optim import AveragedWeights, make_optimizer, picture_scale, rate, renormalise, set_rate
 from striate.training.recipes import Recipe
+from striate.training.recompute import blocks, recomputed
 
 Row = dict[str, Any]
 """`{"row": "step", epoch, step, steps, loss, lr, images_per_second}` while an epoch runs and
@@ -39,9 +40,10 @@ class Step(nn.Module):
         super().__init__()
         self.network, self.task, self.smoothing = network, task, recipe.label_smoothing
         self.precision = precision(recipe, device)
+        self.blocks = blocks(network) if recipe.recompute else []
 
     def forward(self, images: Tensor, target: Target) -> Tensor:
-        with self.precision:
+        with self.precision, recomputed(self.blocks):
             output = self.task.forward(self.network, images, target)
             return torch.stack(list(self.task.loss(output, target, self.smoothing).values())).sum()
 
@@ -86,6 +88,8 @@ class Training:
         self.average = AveragedWeights(self.network, self.recipe.ema) if self.recipe.ema else None
         self.loss_sum = torch.zeros((), device=device)
         self.model: nn.Module = Step(self.network, self.task, self.recipe, device)
+        if self.recipe.compile:
+            self.model.compile()
         if self.loader.world > 1:
             # init_sync stays on: every process starts from rank 0's weights.
             self.model = nn.parallel.DistributedDataParallel(self.model)
@@ -188,8 +192,16 @@ class Training:
         return {"row": kind, **place, "lr": lr, "images_per_second": speed, "seconds": self.seconds, **values}
 
     def close_epoch(self, speed: float) -> Row:
-        """Judge the weights at the end of an epoch, remember the best, and make the epoch's row."""
+        """The epoch's row, with figures where an evaluation is due."""
         loss = self.mean_loss(self.loader.per_epoch)
+        epoch = self.step // self.loader.per_epoch
+        due = epoch % self.recipe.evaluate == 0 or self.step == self.steps
+        row = self.row("epoch", speed, loss=loss, **(self.judge() if due else {}))
+        self.rows.append(row)
+        return row
+
+    def judge(self) -> dict[str, Any]:
+        """The figures of the weights as they are, or of their average; the best are kept for patience."""
         with self.averaged():
             self.network.eval()
             figures = self.evaluate()
@@ -199,9 +211,7 @@ class Training:
             if better and self.recipe.patience and self.folder and self.loader.rank == 0:
                 save_tensors(self.folder / "best.safetensors", self.network.state_dict())
             self.network.train()
-        row = self.row("epoch", speed, loss=loss, **figures)
-        self.rows.append(row)
-        return row
+        return figures
 
     def averaged(self) -> AbstractContextManager:
         """The averaged weights in the network's place, for as long as the block runs."""

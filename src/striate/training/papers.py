@@ -56,6 +56,7 @@ FAST = Recipe(
     warmup=0.0,
     label_smoothing=0.2,
     shift=2,
+    alternate=True,
     tta=True,
 )
 

@@ -35,6 +35,9 @@ class Recipe:
     bias_lr: float = 1.0
     """Factor on the rate of biases and norms."""
     label_smoothing: float = 0.0
+    balance: float = 0.0
+    """How much rare classes count more than common ones in a loss over pixels: 0 not at all, 1 so much that
+    every class counts the same; their share of the pixels to the power of minus this."""
     ema: float = 0.0
     """Decay of the averaged weights that are evaluated and kept (Polyak); 0 keeps the weights themselves."""
     renorm: float = 0.0
@@ -48,6 +51,9 @@ class Recipe:
     """Stop after so many epochs without a better validation figure, and keep the best; 0 never stops."""
     flip: bool | None = None
     """Mirror half the training pictures. None: for colour pictures only (a mirrored 2 is not a 2)."""
+    alternate: bool = False
+    """Mirror each picture in every other epoch, in place of by chance: both sides are seen equally often
+    (Jordan 2024, section 3.6)."""
     shift: int | None = None
     """Move training pictures by up to so many pixels. None: an eighth of the size, grey pictures a 14th."""
     area: float = 1.0
@@ -61,13 +67,20 @@ class Recipe:
     section 4): a picture of half the size costs a quarter. For networks that take pictures of any size."""
     tta: bool = False
     """At test time average the answers for a picture and its mirror image."""
+    evaluate: int = 1
+    """Epochs between evaluations; after the last epoch there is always one."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 products on a GPU that has them, float32 elsewhere."""
     channels_last: bool = True
     """Keep the channels of a pixel together in memory, which convolutions on most machines like best."""
+    recompute: bool = False
+    """Keep only what goes into each block and compute the rest again for the gradients: less memory, a
+    third more time, the same weights (Chen et al. 2016)."""
+    compile: bool = False
+    """Compile the step (torch.compile): a minute at first, then faster on GPUs. CPUs need a C++ compiler."""
 
     def __post_init__(self) -> None:
-        positive = {"epochs": self.epochs, "batch": self.batch, "accumulate": self.accumulate, "lr": self.lr}
+        positive = {key: getattr(self, key) for key in ("epochs", "batch", "accumulate", "evaluate", "lr")}
         for key, value in positive.items():
             if not value > 0:
                 raise BadSetting(f"{key} is {value}: it must be above 0.")
@@ -76,9 +89,11 @@ class Recipe:
                 raise BadSetting(f"{key} is {getattr(self, key)}: it must be at least 0 and below 1.")
         if not 0 < self.area <= 1:
             raise BadSetting(f"area is {self.area}: it must be above 0 and at most 1.")
-        for key in ("weight_decay", "clip", "patience", "head_lr", "bias_lr", "renorm", "colour"):
+        for key in ("weight_decay", "clip", "patience", "head_lr", "bias_lr", "renorm", "colour", "balance"):
             if getattr(self, key) < 0:
                 raise BadSetting(f"{key} is {getattr(self, key)}: it must not be negative.")
+        if self.patience and self.evaluate > 1:
+            raise BadSetting("patience looks at every epoch's figure: leave evaluate at 1.")
         for key, choices in _CHOICES.items():
             one_of(key, getattr(self, key), choices)
 
@@ -113,6 +128,17 @@ RECIPES: dict[str, Recipe] = {
         momentum=0.6,
         weight_decay=0.0,
         label_smoothing=0.1,
+    ),
+    # Boxes, masks and joints from scratch, in few pictures: the same steps, and crops of many sizes.
+    "places": Recipe(
+        epochs=30,
+        batch=16,
+        optimizer="muon",
+        lr=0.1,
+        momentum=0.6,
+        weight_decay=0.0,
+        area=0.5,
+        evaluate=3,
     ),
     # From weights learned elsewhere: small steps, the new head's ten times larger.
     "finetune": Recipe(

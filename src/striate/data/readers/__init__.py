@@ -8,7 +8,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from striate.data.readers import archive, cifar, csv, digits, folders, idx, tar
+from striate.data.readers import (
+    archive,
+    cifar,
+    coco,
+    csv,
+    digits,
+    folders,
+    idx,
+    lsp,
+    masks,
+    tar,
+    voc,
+    yolo,
+)
 from striate.data.source import Source
 
 
@@ -30,5 +43,12 @@ READERS: dict[str, Reader] = {
     "CSV": Reader("a .csv or .tsv file with a column of paths and one of labels", csv.recognise, csv.read),
     "zip": Reader("a .zip of class folders", archive.recognise, archive.read),
     "tar": Reader("tar shards (000000.tar, ... or train-000000.tar, ...)", tar.recognise, tar.read),
+    "COCO": Reader(
+        "COCO JSON (annotations/instances_train.json, train.json, ...)", coco.recognise, coco.read
+    ),
+    "VOC": Reader("Pascal VOC XML (Annotations/a.xml, or a.xml beside a.jpg)", voc.recognise, voc.read),
+    "LSP": Reader("Leeds Sports Pose (joints.mat, images/)", lsp.recognise, lsp.read),
+    "YOLO": Reader("YOLO text (data.yaml, images/a.jpg, labels/a.txt)", yolo.recognise, yolo.read),
+    "masks": Reader("pictures and masks (images/a.jpg, masks/a.png)", masks.recognise, masks.read),
     "folders": Reader("class folders (train/cats/1.jpg, or cats/1.jpg)", folders.recognise, folders.read),
 }

@@ -24,4 +24,6 @@ TASK = Task(
     pictures=pictures,
     look=look,
     vote=vote,
+    whole=True,
+    mirror=lambda logits: logits,
 )

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from striate import ink
+from striate.matrix import confusion_matrix
 from striate.task import Facts, Picture
-from striate.tasks.classify.matrix import confusion_matrix
 from striate.tasks.classify.metric import BINS, calibration_error, calibration_sums
 
 TILES, ACROSS, SIDE = 24, 6, 224

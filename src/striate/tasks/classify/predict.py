@@ -41,6 +41,10 @@ class Classification:
             raise BadData(f"{self.file}: the prediction kept no picture to draw on; give draw() the picture.")
         return draw(image, self.file, self.label, self.top)
 
+    def files(self) -> dict[str, Image.Image]:
+        """Nothing is saved beside the drawing."""
+        return {}
+
 
 def decode(output: Tensor, facts: Facts) -> list[dict[str, Any]]:
     """Logits (B, classes) -> one {"label", "confidence", "top": [[class, probability], ...]} per picture."""

@@ -1,0 +1,274 @@
+"""COCO's JSON: boxes, outlines, joints and sentences of pictures, one file for each split.
+
+    annotations/instances_train2017.json   images/train2017/000000000009.jpg
+    train.json   val.json   images/a.jpg
+
+A file's split is told by its name; several of one split (instances, person_keypoints, captions) are joined by
+the numbers of their annotations. Pictures are looked for beside the files, in `images`, and in folders there.
+Format: cocodataset.org/#format-data.
+"""
+
+import json
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from striate.data.readers.labels import SPLITS
+from striate.data.source import ImageFile, Source, Split
+from striate.data.things import Thing, checked_box, mirrored, targets
+from striate.errors import BadData
+
+NEEDED = {"images": ("id", "file_name"), "annotations": ("image_id",), "categories": ("id", "name")}
+"""The format's lists, and the fields without which an item of them says nothing."""
+
+UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+"""Numbers from 1 to 90 that COCO's own files give to none of its eighty categories."""
+
+
+def recognise(path: Path) -> bool:
+    """A JSON file that begins as COCO's do, or a folder that holds one, or has one in `annotations`."""
+    return bool(_files(path))
+
+
+def read(path: Path) -> Source:
+    """The splits found, or `all`.
+
+    Raises:
+        BadData: a file that is not COCO's after all, or a box, class, joint or picture that is wrong; the
+            message names file, annotation and field.
+    """
+    files = _files(path)
+    by_split: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        by_split[_split_of(file)].append(file)
+    parsed = {split: [_parsed(file) for file in group] for split, group in by_split.items()}
+    whole = [one for group in parsed.values() for one in group]
+    classes = _classes(whole)
+    root = path if path.is_dir() else path.parent
+    root = root.parent if root.name == "annotations" else root
+    splits, warnings = {}, _renumbered(whole, classes)
+    for split in sorted(parsed, key=("train", "val", "test", "all").index):
+        splits[split], lines = _split(parsed[split], classes, _Folders(root, split))
+        warnings += lines
+    notes = _skeleton(classes) | {"category_ids": classes.ids}
+    name = root.resolve().name
+    return Source(name, path, "COCO JSON", splits, tuple(classes.names), notes=notes, warnings=warnings)
+
+
+@dataclass
+class _File:
+    """One file, read."""
+
+    path: Path
+    images: list[dict[str, Any]]
+    annotations: list[dict[str, Any]]
+    categories: list[dict[str, Any]]
+
+
+@dataclass
+class _Classes:
+    """What categories there are: their numbers in the file, their names, the skeleton if one has any."""
+
+    ids: list[int] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    joints: list[str] = field(default_factory=list)
+    bones: list[list[int]] = field(default_factory=list)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path] if path.suffix == ".json" and _looks_like(path) else []
+    if not path.is_dir():
+        return []
+    for folder in (path / "annotations", path):
+        found = [file for file in sorted(folder.glob("*.json")) if _looks_like(file)]
+        if found:
+            return found
+    return []
+
+
+def _looks_like(file: Path) -> bool:
+    """Whether one of the format's keys stands near the beginning or the end, outside of any value."""
+    with file.open("rb") as opened:
+        start = opened.read(1 << 16)
+        opened.seek(max(0, file.stat().st_size - (1 << 16)))
+        end = opened.read()
+    return start.lstrip()[:1] == b"{" and any(
+        f'"{key}"'.encode() in start + end for key in ("images", "annotations")
+    )
+
+
+def _split_of(file: Path) -> str:
+    words = re.findall("[a-z]+", file.stem.lower())
+    return next((SPLITS[word] for word in words if word in SPLITS), "all")
+
+
+def _parsed(file: Path) -> _File:
+    try:
+        whole = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as why:
+        raise BadData(f"{file}: cannot be read as JSON: {why}") from why
+    if not isinstance(whole, dict) or "images" not in whole:
+        raise BadData(f"{file}: COCO's JSON is an object with the lists {', '.join(NEEDED)}")
+    images, annotations, categories = (_list(whole, key, file) for key in NEEDED)
+    return _File(file, images, annotations, categories)
+
+
+def _list(whole: dict[str, Any], key: str, file: Path) -> list[dict[str, Any]]:
+    """One of the file's lists, every item of which has the fields that are needed."""
+    items = whole.get(key, [])
+    if not isinstance(items, list):
+        raise BadData(f"{file}, {key}: is not a list")
+    for place, item in enumerate(items):
+        missing = [name for name in NEEDED[key] if not isinstance(item, dict) or name not in item]
+        if missing:
+            raise BadData(f"{file}, {key}[{place}]: has no field {missing[0]!r}")
+    return items
+
+
+def _classes(files: list[_File]) -> _Classes:
+    known: dict[int, dict[str, Any]] = {}
+    for file in files:
+        for category in file.categories:
+            before = known.setdefault(category["id"], category)
+            if before["name"] != category["name"]:
+                raise BadData(
+                    f"{file.path}, categories: number {category['id']} is {category['name']!r} here and "
+                    f"{before['name']!r} in another file"
+                )
+            if "keypoints" in category:
+                known[category["id"]] = category
+    found = _Classes()
+    for number in sorted(known):
+        found.ids.append(number)
+        found.names.append(str(known[number]["name"]))
+        if "keypoints" in known[number] and not found.joints:
+            found.joints = [str(joint) for joint in known[number]["keypoints"]]
+            found.bones = [[a - 1, b - 1] for a, b in known[number].get("skeleton", [])]
+    return found
+
+
+def _renumbered(files: list[_File], classes: _Classes) -> list[str]:
+    """Mend the commonest slip of converters, and say so: COCO's eighty categories listed from 1 to 80 while
+    the annotations have COCO's own numbers from 1 to 90, or one more."""
+    used = {a["category_id"] for file in files for a in file.annotations if "category_id" in a}
+    ends = [classes.names[0], classes.names[-1]] if classes.names else []
+    if used <= set(classes.ids) or classes.ids != list(range(1, 81)) or ends != ["person", "toothbrush"]:
+        return []
+    own = [number for number in range(1, 91) if number not in UNUSED]
+    for more in (0, 1):
+        shifted = [number + more for number in own]
+        if used <= set(shifted):
+            classes.ids = shifted
+            extra = " plus one" if more else ""
+            return [
+                f"{files[0].path}: lists the categories as 1 to 80, and its annotations have COCO's own "
+                f"numbers from 1 to 90{extra}: read as those"
+            ]
+    return []
+
+
+def _skeleton(classes: _Classes) -> dict[str, Any]:
+    if not classes.joints:
+        return {}
+    return {"joints": classes.joints, "bones": classes.bones, "mirrored": mirrored(classes.joints)}
+
+
+def _split(files: list[_File], classes: _Classes, folders: "_Folders") -> tuple[Split, list[str]]:
+    """The pictures of one split's files, and a line about what was left out."""
+    images = {image["id"]: image for file in files for image in file.images}
+    merged: dict[tuple[int, Any], tuple[str, dict[str, Any]]] = {}
+    captions: dict[int, list[str]] = defaultdict(list)
+    for file in files:
+        for place, annotation in enumerate(file.annotations):
+            number = annotation["image_id"]
+            where = f"{file.path}, annotations[{place}]"
+            if number not in images:
+                raise BadData(f"{where}, image_id: there is no picture {number}")
+            if "caption" in annotation:
+                captions[number].append(str(annotation["caption"]).strip())
+            else:
+                key = (number, annotation.get("id", f"{file.path}:{place}"))
+                merged[key] = (where, merged[key][1] | annotation if key in merged else annotation)
+    things: dict[int, list[Thing]] = defaultdict(list)
+    empty = 0
+    for (number, _), (where, annotation) in merged.items():
+        thing = _thing(annotation, images[number], classes, where)
+        if thing is None:
+            empty += 1
+        else:
+            things[number].append(thing)
+    order = sorted(images)
+    found = targets([things[number] for number in order], len(classes.joints))
+    found["image_id"] = order
+    if captions:
+        found["captions"] = [captions[number] for number in order]
+    pictures = [folders.find(str(images[number]["file_name"])) for number in order]
+    lines = [f"{files[0].path}: {empty} boxes without any area are left out"] if empty else []
+    return Split(pictures, found), lines
+
+
+def _thing(annotation: dict[str, Any], image: dict[str, Any], classes: _Classes, where: str) -> Thing | None:
+    if "category_id" not in annotation or annotation["category_id"] not in classes.ids:
+        raise BadData(f"{where}, category_id: {annotation.get('category_id')} is in no list of categories")
+    box = annotation.get("bbox")
+    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, int | float) for v in box):
+        raise BadData(f"{where}, bbox: {box} is not [x, y, width, height]")
+    x, y, width, height = box
+    corners = (float(x), float(y), float(x + width), float(y + height))
+    cut = corners
+    if "width" in image and "height" in image:
+        cut = checked_box(corners, (image["height"], image["width"]), f"{where}, bbox")
+    if cut is None:
+        return None
+    return Thing(
+        cut,
+        classes.ids.index(annotation["category_id"]),
+        bool(annotation.get("iscrowd", 0)),
+        float(annotation["area"]) if "area" in annotation else None,
+        annotation.get("segmentation") or None,
+        _joints(annotation, len(classes.joints), where),
+    )
+
+
+def _joints(annotation: dict[str, Any], count: int, where: str) -> np.ndarray | None:
+    """float32 (K, 3), or None where the thing has no joints."""
+    values = annotation.get("keypoints")
+    if values is None:
+        return None
+    if len(values) != 3 * count:
+        raise BadData(
+            f"{where}, keypoints: {len(values)} numbers; {count} joints have {3 * count}: x, y, visible each"
+        )
+    return np.array(values, dtype=np.float32).reshape(count, 3)
+
+
+class _Folders:
+    """Where the pictures of a split lie: beside the files, in `images`, or in a folder of either.
+
+    Folders named after the split come first, those named after another last: names may occur in both.
+    """
+
+    def __init__(self, root: Path, split: str) -> None:
+        tops = [root, *(top for top in (root / "images", root.parent / "images") if top.is_dir())]
+        self.folders = [*tops, *(f for top in tops for f in sorted(top.iterdir()) if f.is_dir())]
+        self.folders.sort(key=lambda folder: {split: 0, "all": 1}.get(_split_of(folder), 2))
+        self.root = root
+
+    def find(self, name: str) -> ImageFile:
+        """The picture's file; the folder of the last one is looked into first.
+
+        Raises:
+            BadData: it is in none of the folders.
+        """
+        for place, folder in enumerate(self.folders):
+            if (folder / name).is_file():
+                if place:
+                    self.folders.insert(0, self.folders.pop(place))
+                return ImageFile(name, folder / name)
+        looked = ", ".join(str(folder) for folder in self.folders[:4])
+        raise BadData(f"{self.root}: the picture {name} is nowhere to be found; looked in {looked}, ...")

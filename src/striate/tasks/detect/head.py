@@ -1,0 +1,18 @@
+"""Detectors on any backbone, in one stage or two, with masks or without."""
+
+from typing import Any
+
+from torch import nn
+
+from striate.task import Facts
+from striate.tasks.detect.faster import Faster
+from striate.tasks.detect.onestage import OneStage
+
+HEADS = ("onestage", "faster", "mask")
+
+
+def build(backbone: Any, facts: Facts) -> nn.Module:
+    """The backbone without its own head, and the detector that facts["head"] names."""
+    backbone.head = nn.Identity()
+    kind, classes = facts.get("head", HEADS[0]), len(facts["classes"])
+    return OneStage(backbone, classes) if kind == "onestage" else Faster(backbone, classes, kind == "mask")

@@ -1,0 +1,84 @@
+"""The report's pictures of poses: how far off joints are, which are found, and people."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from striate import ink
+from striate.task import Facts, Picture
+from striate.tasks.pose.predict import over
+
+SHOWN, TALL = 8, 260
+"""People of a set that are shown, and the height of one."""
+
+
+def pictures(figures: dict[str, Any], facts: Facts, shown: dict[str, Any]) -> list[Picture]:
+    """`figures` are what the metric computed; `shown` holds what was evaluated: images uint8 (N, C, H, W) or
+    a store of them, output float32 (N, S, K, 3) as from `keep`, target as `targets` stores it."""
+    found = [_bars(figures["per_class"])] if figures["per_class"] else []
+    if figures["pdj_curve"]:
+        found.append(_curve(figures["pdj_curve"]))
+    if len(shown["output"]):
+        found.append(_examples(facts, shown))
+    return found
+
+
+def _bars(per_joint: dict[str, dict[str, float]]) -> Picture:
+    row, face, bold = 28, ink.font(15), ink.font(15, bold=True)
+    sheet = Image.new("RGB", (760, row * len(per_joint) + 12), ink.PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for line, (name, figures) in enumerate(per_joint.items()):
+        y = 6 + line * row
+        pen.text((10, y + 5), ink.shorten(name, bold, 170), ink.INK, bold)
+        pen.rounded_rectangle((190, y + 8, 590, y + 20), 6, ink.PALE)
+        if figures["pck"]:
+            pen.rounded_rectangle(
+                (190, y + 8, 190 + max(4, round(400 * figures["pck"])), y + 20), 6, ink.BLUE
+            )
+        pen.text((604, y + 5), ink.percent(figures["pck"]), ink.INK, face)
+        pen.text((676, y + 5), f"{figures['error']:.1f} px", ink.SOFT, face)
+    caption = "Found within a tenth of the person's size (PCK@0.1), and the mean distance in original pixels."
+    return Picture("Joints", caption, ink.png(sheet))
+
+
+def _curve(values: list[float]) -> Picture:
+    """The share of joints found over the distance that is allowed."""
+    side, left, top = 380, 60, 16
+    sheet = Image.new("RGB", (left + side + 30, top + side + 60), ink.PAPER)
+    pen, face = ImageDraw.Draw(sheet), ink.font(14)
+    for tick in range(6):
+        at = top + side - tick * side / 5
+        pen.line((left, at, left + side, at), ink.PALE)
+        pen.text((left - 8, at), f"{tick / 5:g}", ink.SOFT, face, anchor="rm")
+        pen.text((left + tick * side / 5, top + side + 8), f"{tick / 10:g}", ink.SOFT, face, anchor="ma")
+    x, y = left + np.linspace(0, side, len(values)), top + side - np.asarray(values) * side
+    pen.line(list(zip(x.tolist(), y.tolist(), strict=True)), ink.BLUE, 3)
+    pen.text((left + side / 2, top + side + 34), "distance, in torsos", ink.SOFT, face, anchor="ma")
+    caption = "The share of joints that lie within a distance of their true place (PDJ)."
+    return Picture("Detected joints", caption, ink.png(sheet))
+
+
+def _examples(facts: Facts, shown: dict[str, Any]) -> Picture:
+    """Truth above answer, from the worst of the set to the best."""
+    truth, said = shown["target"]["keypoints"], shown["output"][:, -1]
+    known = truth[..., 2] > 0
+    apart = ((said[..., :2] - truth[..., :2]).norm(dim=-1) * known).sum(1) / known.sum(1).clamp(min=1)
+    order = (-apart).argsort()[torch.linspace(0, len(apart) - 1, min(SHOWN, len(apart))).round().long()]
+    store, columns = shown["images"], []
+    for i in order.tolist():
+        pixels = store[i] if isinstance(store, torch.Tensor) else store.batch(torch.tensor([i]))[0][0]
+        array = np.ascontiguousarray(pixels.cpu().numpy().transpose(1, 2, 0)).squeeze()
+        image = Image.fromarray(array).convert("RGB")
+        pair = [over(image, joints.double().numpy(), facts) for joints in (truth[i], said[i])]
+        columns.append([part.resize((round(TALL * part.width / part.height), TALL)) for part in pair])
+    wide = columns[0][0].width
+    sheet = Image.new("RGB", (len(columns) * (wide + 6), 2 * (TALL + 6)), ink.PAPER)
+    for place, pair in enumerate(columns):
+        for line, part in enumerate(pair):
+            sheet.paste(part, (place * (wide + 6), line * (TALL + 6)))
+    caption = (
+        "The truth above, the answer below, from the worst of the set to the best; right orange, left blue."
+    )
+    return Picture("Examples", caption, ink.png(sheet))

@@ -1,0 +1,43 @@
+"""A picture with its classes in colours over it, and a legend that names those that occur."""
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from striate import ink
+from striate.data.overlay import over, palette
+from striate.data.picture import Picture, open_picture
+
+LARGEST, SMALLEST = 1024, 360
+"""Pixels of the longer side of what is drawn, at most and at least."""
+
+ROWS = 24
+"""Classes that the legend names at most: the largest."""
+
+
+def draw(picture: Picture, mask: np.ndarray, classes: tuple[str, ...], name: str = "") -> Image.Image:
+    """The picture with `mask` uint8 (H, W) over it and the legend beside it."""
+    image = open_picture(picture, name or None).convert("RGB")
+    scale = min(LARGEST / max(image.size), max(1.0, SMALLEST / max(image.size)))
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    seen = over(image.resize(size, Image.Resampling.LANCZOS), mask, len(classes))
+    key = legend(mask, classes, size[1])
+    sheet = Image.new("RGB", (size[0] + key.width, max(size[1], key.height)), ink.PAPER)
+    sheet.paste(seen, (0, 0))
+    sheet.paste(key, (size[0], 0))
+    return sheet
+
+
+def legend(mask: np.ndarray, classes: tuple[str, ...], height: int) -> Image.Image:
+    """Classes that occur, the largest first: a square of the colour, the name, the share of the pixels."""
+    counts = np.bincount(mask.ravel(), minlength=len(classes))[: len(classes)]
+    order = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]][:ROWS]
+    row, face, bold = 26, ink.font(14), ink.font(14, bold=True)
+    sheet = Image.new("RGB", (230, max(height, row * len(order) + 16)), ink.PAPER)
+    pen, colours = ImageDraw.Draw(sheet), palette(len(classes))
+    for line, number in enumerate(order):
+        y = 8 + line * row
+        pen.rounded_rectangle((14, y + 4, 30, y + 20), 3, ink.mix(colours[number], 0.9))
+        pen.text((40, y + 4), ink.shorten(classes[number], bold, 120), ink.INK, bold)
+        share = ink.percent(counts[number] / mask.size)
+        pen.text((222 - face.getlength(share), y + 4), share, ink.SOFT, face)
+    return sheet

@@ -1,0 +1,338 @@
+"""Detection: learns with every backbone, boxes go where pixels go, answers lie in the picture's pixels."""
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from torch import Tensor, nn
+from torchvision.ops import box_iou
+
+import striate
+from striate import models
+from striate.data.augment import draw_warp, warp
+from striate.data.prepare import Fit, Prepare
+from striate.data.rle import decode
+from striate.data.source import Source, Split
+from striate.data.things import Thing
+from striate.data.things import targets as raw_targets
+from striate.errors import BadData
+from striate.models.folding import for_inference
+from striate.tasks import TASKS
+from striate.tasks.detect.assign import assign, pairwise, within
+from striate.tasks.detect.data import facts, move, targets, things
+from striate.tasks.detect.loss import loss
+from striate.tasks.detect.onestage import Dense, boxed, places
+from striate.tasks.detect.predict import keep
+
+TASK = TASKS["detect"]
+NAMES = {"classes": ["red", "blue"]}
+COLOURS = ((210, 50, 40), (40, 80, 220))
+
+
+def scene(rng: np.random.Generator, side: int = 64) -> tuple[np.ndarray, list[Thing]]:
+    """A picture uint8 (3, side, side) of a red and a blue rectangle, and what they are."""
+    pixels = rng.normal(120, 12, (side, side, 3)).clip(0, 255).astype(np.uint8)
+    found = []
+    for label, colour in enumerate(COLOURS):
+        w, h = rng.integers(side // 4, side // 2 - 2, 2).tolist()
+        x = int(rng.integers(0, side // 2 - w + 1)) + label * side // 2
+        y = int(rng.integers(0, side - h + 1))
+        pixels[y : y + h, x : x + w] = colour
+        polygon = [float(v) for v in (x, y, x + w, y, x + w, y + h, x, y + h)]
+        found.append(Thing((x, y, x + w, y + h), label, outline=[polygon]))
+    return pixels.transpose(2, 0, 1), found
+
+
+def plain(n: int, side: int) -> Fit:
+    """Pictures that are stored as they are."""
+    return Fit(np.ones((n, 2)), np.zeros((n, 2)), np.full((n, 2), side), (side, side))
+
+
+def batch(side: int, count: int = 2, channels: int = 3) -> tuple[Tensor, dict[str, Any]]:
+    """Pictures float32 (count, channels, side, side) and their truth as it is stored."""
+    rng = np.random.default_rng(0)
+    pictures, lists = zip(*(scene(rng, side) for _ in range(count)), strict=True)
+    x = (torch.from_numpy(np.stack(pictures)).float() - 120) / 60
+    return x[:, :channels], targets(raw_targets(list(lists)), plain(count, side))
+
+
+ZOO = ("lenet5", "alexnet", "zfnet", "googlenet", "vgg11", "resnet18")
+
+
+PAIRS = [*((net, "onestage") for net in ZOO), ("alexnet", "faster"), ("resnet10-half", "faster")]
+
+
+@pytest.mark.parametrize(("net", "head"), PAIRS)
+def test_every_backbone_learns_a_batch_by_heart(net: str, head: str) -> None:
+    torch.manual_seed(0)
+    named = {**NAMES, "head": head}
+    x, target = batch(96 if net in ("alexnet", "zfnet") else 64, channels=1 if net == "lenet5" else 3)
+    network = TASK.build(models.network(net, classes=2, channels=x.shape[1]), named)
+    optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=2e-3)
+    best = 0.0
+    for step in range(1, 121):
+        network.train()
+        value = sum(TASK.loss(TASK.forward(network, x, target), target, 0.0).values())
+        optimizer.zero_grad()
+        value.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 2.0)
+        optimizer.step()
+        if step % 10 == 0:
+            metric = TASK.metric(named)
+            with torch.no_grad():
+                metric.update(TASK.forward(network.eval(), x, None), target)
+            best = max(best, metric.compute()["map50"])
+            if best > 0.99:
+                break
+    assert best > 0.99
+
+
+def test_masks_are_learned_too() -> None:
+    torch.manual_seed(0)
+    named = {**NAMES, "head": "mask"}
+    x, target = batch(64)
+    network = TASK.build(models.network("resnet10-half", classes=2), named)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    for _ in range(80):
+        terms = TASK.loss(TASK.forward(network.train(), x, target), target, 0.0)
+        optimizer.zero_grad()
+        sum(terms.values()).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 2.0)
+        optimizer.step()
+    assert set(terms) == {"objectness", "rpn_box_reg", "classifier", "box_reg", "mask"}
+    metric = TASK.metric(named)
+    with torch.no_grad():
+        metric.update(TASK.forward(network.eval(), x, None), target)
+    figures = metric.compute()
+    assert figures["map50"] > 0.9 and figures["mask_map50"] > 0.9
+
+
+def test_cells_learn_the_thing_that_they_say_best() -> None:
+    cells = places(torch.zeros(1, 1, 4, 4), torch.zeros(1, 3, 32, 32))
+    assert cells[0].tolist() == [4, 4, 8, 8] and cells[-1].tolist() == [28, 28, 8, 8] and len(cells) == 16
+    truth = torch.tensor([[[0.0, 0, 16, 16], [20, 20, 23, 23], [0, 0, 0, 0]]])
+    inside = within(truth, cells)
+    assert inside[0, 0].nonzero().flatten().tolist() == [0, 1, 4, 5]
+    assert inside[0, 1].any()  # narrower than a cell, between the centres
+    said = boxed(torch.ones(1, 16, 4), cells)
+    assert torch.allclose(pairwise(truth, said)[0], box_iou(truth[0], said[0]), atol=1e-6)
+    scores, labels = torch.full((1, 16, 2), 0.5), torch.tensor([[0, 1, -1]])
+    share = assign(scores, said, cells, truth, labels, labels >= 0)
+    learned = share.quality[0].nonzero().flatten().tolist()
+    assert set(learned[:4]) == {0, 1, 4, 5} and len(learned) == 5
+    assert share.thing[0, learned].tolist() == [0, 0, 0, 0, 1]
+    overlap = pairwise(truth, said)[0]
+    assert share.quality[0, :6].max() == pytest.approx(float(overlap[0, [0, 1, 4, 5]].max()))
+
+
+def test_crowds_teach_nothing() -> None:
+    cells = places(torch.zeros(1, 1, 4, 4), torch.zeros(1, 3, 32, 32))
+    boxes = boxed(torch.ones(1, 16, 4), cells)
+    target = {"boxes": torch.tensor([[[0.0, 0, 32, 32]]]), "labels": torch.tensor([[0]])}
+    logits = torch.zeros(1, 16, 2)
+    alone = loss(Dense(logits, boxes, cells), target | {"crowd": torch.tensor([[True]])})
+    assert float(alone["class"]) == 0 and float(alone["box"]) == 0
+    real = loss(Dense(logits, boxes, cells), target | {"crowd": torch.tensor([[False]])})
+    assert float(real["class"]) > 1 and float(real["box"]) > 0
+
+
+@given(st.integers(0, 10**6), st.sampled_from([1.0, 0.4]))
+def test_boxes_and_outlines_move_with_the_pixels(seed: int, area: float) -> None:
+    rng = np.random.default_rng(seed)
+    side = 64
+    clean = [(np.zeros((3, side, side), dtype=np.uint8), scene(rng, side)[1]) for _ in range(3)]
+    for pixels, found in clean:
+        for thing in found:
+            x1, y1, x2, y2 = (int(v) for v in thing.box)
+            pixels[thing.label, y1:y2, x1:x2] = 255
+    images = torch.from_numpy(np.stack([pixels for pixels, _ in clean]))
+    target = targets(raw_targets([found for _, found in clean]), plain(3, side))
+    prepare = Prepare((side, side), 3, fit="pad")
+    generator = torch.Generator().manual_seed(seed)
+    drawn = draw_warp(3, prepare, 12, True, generator, area=area)
+    seen, moved = warp(images, drawn, prepare), move(target, drawn)
+    for i, j in np.ndindex(3, 2):
+        here = seen[i, j] > 127
+        if not bool(things(moved)[i, j]):
+            continue
+        ys, xs = here.nonzero(as_tuple=True)
+        around = torch.stack([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]).float()
+        assert (moved["boxes"][i, j] - around).abs().max() <= (1e-3 if area == 1 else 1.6)
+        outline = torch.from_numpy(moved["outlines"][i].masks([j], (side, side))[0]) > 0
+        apart = (outline ^ here).sum() / here.sum()
+        assert apart <= (0 if area == 1 else 0.35)
+
+
+def test_what_is_cut_off_is_neither_right_nor_wrong() -> None:
+    found = [[Thing((0, 0, 20, 20), 0), Thing((30, 30, 50, 50), 1), Thing((0, 30, 12, 40), 1)]]
+    target = targets(raw_targets(found), plain(1, 64))
+    prepare = Prepare((64, 64), 3, fit="pad")
+    drawn = draw_warp(1, prepare, 0, False)
+    from dataclasses import replace
+
+    moved = move(target, replace(drawn, dx=torch.tensor([-15])))
+    assert moved["boxes"][0, 0].tolist() == [0, 0, 5, 20] and moved["boxes"][0, 1].tolist() == [
+        15,
+        30,
+        35,
+        50,
+    ]
+    assert moved["crowd"].tolist() == [[True, False, False]] and moved["labels"].tolist() == [[0, 1, -1]]
+
+
+def test_an_answer_lies_in_the_pixels_of_the_original() -> None:
+    fit = Fit(np.array([[0.5, 0.5]]), np.array([[0.0, 8.0]]), np.array([[96, 128]]), (64, 64))
+    share = torch.ones(1, 28, 28)
+    found = {
+        "boxes": torch.tensor([[10.0, 18, 20, 40], [-5, 8, 70, 60]]),
+        "scores": torch.tensor([0.9, 0.2]),
+        "labels": torch.tensor([1, 0]),
+        "masks": share.expand(2, 28, 28),
+    }
+    decoded = TASK.decode([found], NAMES)
+    answer = TASK.prediction(decoded[0], file="a.jpg", image=Image.new("RGB", (128, 96)), fit=fit)
+    said = answer.to_dict()
+    assert said["size"] == [96, 128] and len(said["things"]) == 1
+    thing = said["things"][0]
+    assert thing["class"] == "blue" and thing["box"] == [20, 20, 40, 64]
+    mask = decode(thing["rle"])
+    rows, columns = np.nonzero(mask)
+    assert abs(rows.min() - 20) <= 1 and abs(columns.max() - 39) <= 1
+    assert json.loads(json.dumps(said)) == said
+    assert max(answer.draw().size) >= 360
+
+
+def test_no_box_is_said_twice() -> None:
+    cells = places(torch.zeros(1, 1, 4, 4), torch.zeros(1, 3, 32, 32))
+    logits = torch.full((1, 16, 2), -9.0)
+    logits[0, [0, 1, 15], 0] = torch.tensor([3.0, 2.0, 1.0])
+    boxes = torch.tensor([[0.0, 0, 10, 10]]).repeat(16, 1)
+    boxes[15] = torch.tensor([20.0, 20, 30, 30])
+    (found,) = keep(Dense(logits, boxes[None], cells))
+    assert found["labels"].tolist() == [0, 0] and found["scores"][0] == pytest.approx(0.9526, abs=1e-3)
+
+
+def test_data_without_boxes_is_refused() -> None:
+    images = np.zeros((2, 3, 8, 8), dtype=np.uint8)
+    with pytest.raises(BadData, match="to detect takes boxes, and these pictures have: label"):
+        facts(Source("d", Path("d"), "x", {"train": Split(images, {"label": np.zeros(2, int)})}, ("a", "b")))
+    empty = Split(images, raw_targets([[], []]))
+    with pytest.raises(BadData, match="not one box in its 2 pictures"):
+        facts(Source("d", Path("d"), "x", {"train": empty}, ("a",)))
+    with pytest.raises(BadData, match="needs outlines"):
+        x, target = batch(64)
+        del target["outlines"]
+        network = TASK.build(models.network("resnet10-half", classes=2), {**NAMES, "head": "mask"})
+        TASK.forward(network.train(), x, target)
+
+
+def coco(folder: Path) -> Path:
+    """A small set on disk, as COCO writes it."""
+    rng = np.random.default_rng(1)
+    for split, n in {"train": 40, "val": 4}.items():
+        (folder / split).mkdir(parents=True)
+        images, annotations = [], []
+        for i in range(n):
+            pixels, found = scene(rng)
+            Image.fromarray(pixels.transpose(1, 2, 0)).save(folder / split / f"{i:02}.png")
+            images.append({"id": i, "file_name": f"{i:02}.png", "width": 64, "height": 64})
+            for thing in found:
+                x1, y1, x2, y2 = thing.box
+                one = {"id": len(annotations) + 1, "image_id": i, "category_id": thing.label + 1}
+                one |= {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "iscrowd": 0}
+                annotations.append(one | {"segmentation": thing.outline})
+        categories = [{"id": 1, "name": "red"}, {"id": 2, "name": "blue"}]
+        whole = {"images": images, "annotations": annotations, "categories": categories}
+        (folder / "annotations").mkdir(exist_ok=True)
+        (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(whole))
+    return folder
+
+
+def striate_(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "striate", *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> striate.Run:
+    folder = tmp_path_factory.mktemp("detect")
+    data = coco(folder / "shapes")
+    return striate.train(
+        "detect", data=data, epochs=8, batch=4, seed=1, out=folder / "run", progress=False,
+        changes={"evaluate": 8, "area": 1.0, "shift": 4},
+    )  # fmt: skip
+
+
+def test_it_learns_from_files_to_a_run(trained: striate.Run, tmp_path: Path) -> None:
+    assert trained.figures["map50"] > 0.6 and trained.info["network"]["net"] == "resnet10-half"
+    again = striate.load(trained.path)
+    figures = again.evaluate()
+    assert figures["map"] == pytest.approx(trained.figures["map"], abs=1e-3)
+    assert set(figures["per_class"]) == {"red", "blue"} and len(figures["confusion"]) == 3
+    report = (trained.path / "report.html").read_text()
+    assert all(title in report for title in ("Precision and recall", "Confusions", "Examples"))
+    picture = Path(trained.info["data"]["source"]) / "val" / "00.png"
+    done = striate_("predict", str(trained.path), str(picture), "--json", "--out", str(tmp_path / "drawn"))
+    assert done.returncode == 0, done.stderr
+    (answer,) = json.loads(done.stdout)["predictions"]
+    assert {thing["class"] for thing in answer["things"]} <= {"red", "blue"} and answer["size"] == [64, 64]
+    assert (tmp_path / "drawn" / "00.png").is_file()
+    done = striate_("evaluate", str(trained.path))
+    assert done.returncode == 0 and "map50" in done.stdout and "ap50" in done.stdout
+
+
+def test_results_are_judged_alike_by_cocos_own_program(trained: striate.Run, tmp_path: Path) -> None:
+    done = striate_("evaluate", str(trained.path), "--results", str(tmp_path / "results.json"), "--json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(Path(trained.info["data"]["source"]) / "annotations" / "instances_val.json")
+        theirs = COCOeval(truth, truth.loadRes(str(tmp_path / "results.json")), "bbox")
+        theirs.evaluate()
+        theirs.accumulate()
+        theirs.summarize()
+    for name, value in zip(("map", "map50", "map75", "map_small"), theirs.stats, strict=False):
+        assert figures[name] == pytest.approx(value, abs=1e-6)
+
+
+def test_the_format_of_the_files_makes_no_difference(tmp_path: Path) -> None:
+    data = coco(tmp_path / "shapes")
+    done = striate_("data", str(data), "--to", "yolo", str(tmp_path / "yolo"))
+    assert done.returncode == 0, done.stderr
+    losses = []
+    for name in ("shapes", "yolo"):
+        run = striate.train(
+            "detect", data=tmp_path / name, epochs=2, batch=8, size=32, out=tmp_path / f"run-{name}",
+            progress=False, changes={"flip": False},
+        )  # fmt: skip
+        rows = (run.path / "metrics.jsonl").read_text().splitlines()
+        losses.append([json.loads(row)["loss"] for row in rows])
+    assert len(losses[0]) == 2 and losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("head", ["onestage", "faster"])
+def test_the_copy_that_answers_is_folded_and_equal(head: str) -> None:
+    torch.manual_seed(0)
+    x, _ = batch(64)
+    network = TASK.build(models.network("resnet10-half", classes=2), {**NAMES, "head": head}).eval()
+    twin = for_inference(network)
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in twin.modules()) < sum(
+        isinstance(m, nn.BatchNorm2d) for m in network.modules()
+    )
+    with torch.no_grad():
+        ours, theirs = keep(TASK.forward(network, x, None)), keep(TASK.forward(twin, x, None))
+    for one, other in zip(ours, theirs, strict=True):
+        assert len(one["scores"]) == len(other["scores"])
+        assert torch.allclose(one["scores"], other["scores"], atol=1e-4)
