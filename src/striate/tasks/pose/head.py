@@ -175,7 +175,7 @@ class Refiner(nn.Module):
 
 
 def _silent(width: int, out: int) -> nn.Linear:
-    """A last layer that begins by saying the middle, and no move: what is likeliest before anything is seen."""
+    """A last layer that begins by saying 0: the middle, and no move, likeliest before anything is seen."""
     layer = nn.Linear(width, out)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
