@@ -1,5 +1,7 @@
 """Pose: both heads learn with every backbone, joints go where pixels go, figures are the papers'."""
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -12,6 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from torch import Tensor, nn
 
 import striate
@@ -27,7 +31,7 @@ from striate.tasks import TASKS
 from striate.tasks.pose.data import around, facts, move, samples, targets
 from striate.tasks.pose.head import DeepPose, located
 from striate.tasks.pose.loss import gaussians, loss
-from striate.tasks.pose.metric import PoseMetric, keep
+from striate.tasks.pose.metric import PoseMetric, keep, results, sigma
 
 TASK = TASKS["pose"]
 NAMES = {
@@ -52,8 +56,11 @@ def figures(count: int, side: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def truth(joints: Tensor, mirrored: tuple[int, ...] = (1, 0, 2)) -> dict[str, Tensor]:
-    swap = torch.tensor(mirrored).expand(len(joints), -1)
-    return {"keypoints": joints, "scale": torch.ones(len(joints)), "mirrored": swap}
+    n = len(joints)
+    place = torch.tensor([1.0, 1, 0, 0]).double().expand(n, 4)
+    found = {"keypoints": joints, "mirrored": torch.tensor(mirrored).expand(n, -1), "place": place}
+    found |= {"boxes": torch.tensor([0.0, 0, 100, 100]).expand(n, 4), "area": torch.full((n,), 5000.0)}
+    return found | {"image_id": torch.arange(1, n + 1)}
 
 
 ZOO = ("lenet5", "alexnet", "zfnet", "googlenet", "vgg11", "resnet18")
@@ -115,7 +122,7 @@ def test_the_figures_by_hand() -> None:
     said[0, 1, 0] += 8
     said[0, 2, 1] += 30
     metric = PoseMetric(NAMES | {"bones": [[0, 2], [0, 1]]})
-    target = truth(joints) | {"scale": torch.tensor([0.5])}
+    target = truth(joints) | {"place": torch.tensor([[0.5, 0.5, 0, 0]])}
     metric.update(said[:, None], target)
     found = metric.compute()
     assert found["pck"] == pytest.approx(2 / 3) and found["pck_at_0.05"] == pytest.approx(1 / 3)
@@ -183,6 +190,7 @@ def test_people_are_cut_out_with_joints_in_pixels_of_the_square(tmp_path: Path) 
     person = np.array([[10.5, 30.5, 2], [0, 0, 0], [12, 40, 1]], dtype=np.float32)
     raw = {
         "boxes": [np.array([[4.0, 20, 20, 52], [0, 0, 10, 10], [0, 0, 9, 9]])],
+        "area": [np.array([300.0, 1, 1])],
         "crowd": [np.array([False, False, True])], "keypoints": [np.stack([person, 0 * person, person])],
     }  # fmt: skip
     notes = {"joints": NAMES["joints"], "bones": NAMES["bones"], "mirrored": NAMES["mirrored"]}
@@ -198,7 +206,9 @@ def test_people_are_cut_out_with_joints_in_pixels_of_the_square(tmp_path: Path) 
     stored = targets(
         split.targets, Fit(np.array([[2.0, 2]]), np.array([[0.0, 5]]), np.array([[40, 40]]), (80, 90))
     )
-    assert stored["keypoints"][0, 0].tolist() == [37, 34, 2] and stored["scale"].tolist() == [2]
+    assert stored["keypoints"][0, 0].tolist() == [37, 34, 2]
+    scale, offset = stored["place"][0].split(2)
+    assert (person[0, :2] * scale.numpy() + offset.numpy()).tolist() == [37, 34]
     assert facts(found)["joints"] == NAMES["joints"]
     assert cut(Image.new("L", (4, 4)), (2, 2, 6, 6)).getpixel((3, 3)) == 114
 
@@ -220,6 +230,32 @@ def test_people_of_scenes_and_of_photographs_are_found(data_root: Path) -> None:
         "train": 240,
         "val": 60,
     }
+
+
+def test_people_are_counted_as_cocos_own_program_counts_them(data_root: Path, tmp_path: Path) -> None:
+    """Answers are the truth, each person's moved more than the last one's, in pictures of any size."""
+    source = samples(open_data(data_root / "lsp" / "person_keypoints_val.json"))
+    split = next(iter(source.splits.values()))
+    n, rng = len(split), np.random.default_rng(0)
+    fit = Fit(rng.uniform(0.3, 2, (n, 1)).repeat(2, 1), rng.uniform(0, 9, (n, 2)), np.full((n, 2), 99))
+    target = targets(split.targets, fit)
+    said = target["keypoints"].clone()
+    said[..., :2] += torch.from_numpy(rng.normal(0, np.linspace(0, 12, n)[:, None, None], (n, 14, 2)))
+    said[..., 2] = torch.rand(n, 14, generator=torch.Generator().manual_seed(0))
+    metric = PoseMetric(facts(source))
+    metric.update(said[:, None], target)
+    found = metric.compute()
+    (tmp_path / "said.json").write_text(json.dumps(results(said[:, None], target, [1])))
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(data_root / "lsp" / "person_keypoints_val.json"))
+        judge = COCOeval(truth, truth.loadRes(str(tmp_path / "said.json")), "keypoints")
+        judge.params.kpt_oks_sigmas = np.array([sigma(joint) for joint in facts(source)["joints"]])
+        judge.evaluate()
+        judge.accumulate()
+        judge.summarize()
+    ours = [found[key] for key in ("oks_map", "oks_map50", "oks_map75")]
+    assert 0.1 < ours[0] < 0.9 and ours == pytest.approx(judge.stats[:3].tolist(), abs=1e-6)
+    assert sigma("left_shoulder") == 0.079 and sigma("Head top") == 0.079 and sigma("l_eye") == 0.025
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from striate.task import Task
 from striate.tasks.pose.data import facts, move, samples, targets
 from striate.tasks.pose.head import HEADS, build
 from striate.tasks.pose.loss import forward, loss
-from striate.tasks.pose.metric import PoseMetric, keep
+from striate.tasks.pose.metric import PoseMetric, keep, results
 from striate.tasks.pose.pictures import pictures
 from striate.tasks.pose.predict import decode, prediction
 
@@ -27,4 +27,5 @@ TASK = Task(
     net="resnet10-half",
     recipe="places",
     keep=keep,
+    results=results,
 )

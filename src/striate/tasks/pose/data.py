@@ -38,10 +38,11 @@ def _people(source: Source, name: str) -> Split:
             f"{source.name}, {name}: to find poses takes joints, and these pictures have: {has}. COCO's "
             "keypoints, YOLO's (with kpt_shape) and the Leeds Sports sets are read."
         )
-    fields = ("boxes", "crowd", "keypoints")
-    images, points, corners = [], [], []
-    for i, (boxes, crowd, joints) in enumerate(zip(*(split.targets[f] for f in fields), strict=True)):
-        for box, many, known in zip(boxes, crowd, joints, strict=True):
+    fields = ("boxes", "crowd", "keypoints", "area")
+    images, points, corners, people = [], [], [], []
+    numbers = split.targets.get("image_id", range(1, len(split) + 1))
+    for i, rows in enumerate(zip(*(split.targets[field] for field in fields), strict=True)):
+        for box, many, known, area in zip(*rows, strict=True):
             if many or not (known[:, 2] > 0).any():
                 continue
             square = around(box)
@@ -57,6 +58,7 @@ def _people(source: Source, name: str) -> Split:
             moved[:, :2] = (moved[:, :2] - square[:2]) * scale
             points.append(moved)
             corners.append((*square[:2], scale))
+            people.append((*(float(side) for side in box), float(area), int(numbers[i])))
     if not images:
         raise BadData(f"{source.name}, {name}: there is not one person with joints in its pictures.")
     if not isinstance(images[0], ImageFile):
@@ -64,7 +66,10 @@ def _people(source: Source, name: str) -> Split:
         images = stacked[:, None] if stacked.ndim == 3 else stacked.transpose(0, 3, 1, 2)
         images = np.ascontiguousarray(images)
     swap = np.tile(np.asarray(source.notes["mirrored"], dtype=np.int64), (len(points), 1))
-    return Split(images, {"keypoints": np.stack(points), "corner": np.array(corners), "mirrored": swap})
+    boxes, area, number = np.split(np.array(people), (4, 5), axis=1)
+    found = {"keypoints": np.stack(points), "corner": np.array(corners), "mirrored": swap}
+    found |= {"boxes": boxes, "area": area[:, 0], "image_id": number[:, 0].astype(np.int64)}
+    return Split(images, found)
 
 
 def around(box: np.ndarray) -> tuple[int, int, int, int]:
@@ -84,13 +89,19 @@ def facts(source: Source) -> Facts:
 
 
 def targets(raw: Target, fit: Any) -> Target:
-    """{"keypoints": float32 (N, K, 3) x, y in pixels of the store, v; "scale": float32 (N,) pixels of the
-    store for one of the original; "mirrored": int64 (N, K) the joint that each becomes in a mirror}."""
+    """The stored truth of N people with K joints:
+
+    keypoints float32 (N, K, 3) x, y in pixels of the store, v; mirrored int64 (N, K), the joint that each
+    becomes in a mirror; place float64 (N, 4), scale x, y and offset x, y of points of the whole picture;
+    boxes float32 (N, 4) and area float32 (N,) in its pixels; image_id int64 (N,), its number.
+    """
     points = np.array([fit.apply(one[:, :2], i) for i, one in enumerate(raw["keypoints"])])
     points = np.concatenate([points, raw["keypoints"][:, :, 2:]], axis=2).astype(np.float32)
-    scale = (fit.scale[:, 0] * raw["corner"][:, 2]).astype(np.float32)
-    found = {"keypoints": points, "scale": scale, "mirrored": raw["mirrored"]}
-    return {key: torch.from_numpy(value) for key, value in found.items()}
+    corner, scale = raw["corner"][:, :2], fit.scale * raw["corner"][:, 2:]
+    found = {"keypoints": points, "mirrored": raw["mirrored"], "image_id": raw["image_id"]}
+    found |= {key: raw[key].astype(np.float32) for key in ("boxes", "area")}
+    found["place"] = np.concatenate([scale, fit.offset - corner * scale], axis=1)
+    return {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in found.items()}
 
 
 def move(target: Target, drawn: Warp) -> Target:
