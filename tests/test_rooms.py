@@ -27,6 +27,8 @@ MAY_IMPORT = {
     "tasks": {"task", "models", "data", "precision"},
     "training": {"task", "data", "memory"},
     "run": {"task", "data", "models", "tasks", "training"},
+    "parts": {"task", "data", "run"},
+    "differences": {"data", "precision", "run"},
     "settings": {"tasks", "training"},
     "experiment": {"task", "data", "models", "tasks", "training", "run", "settings", "tracing", "memory"},
     "profiling": {"models", "tracing", "training", "experiment"},

@@ -26,6 +26,9 @@ RECALLS = np.linspace(0, 1, 101)
 SIZES = {"all": (0, 1e10), "small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e10)}
 """Pixels of a thing's area, both ends included."""
 
+Matches = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""One class of one picture: scores (D,), hit and ignored (sizes, overlaps, D), things to find (sizes,)."""
+
 MOST = {"box": 100, "mask": 100, "joints": 20}
 """Answers of one class in one picture that are looked at."""
 
@@ -34,10 +37,18 @@ EPSILON = np.spacing(1)
 
 class AveragePrecision:
     """One evaluation. Labels are numbers of `classes`; `sigmas` (K,) say how exactly each joint can be known,
-    the standard deviation of people's marks over the root of the person's area."""
+    the standard deviation of people's marks over the root of the person's area. `most` answers of one class
+    in one picture are looked at, COCO's number where none is given."""
 
-    def __init__(self, classes: Sequence[str], kind: Kind = "box", sigmas: Sequence[float] = ()) -> None:
+    def __init__(
+        self,
+        classes: Sequence[str],
+        kind: Kind = "box",
+        sigmas: Sequence[float] | np.ndarray = (),
+        most: int | None = None,
+    ) -> None:
         self.classes, self.kind = list(classes), kind
+        self.most = MOST[kind] if most is None else most
         self.sigmas = np.asarray(sigmas, dtype=np.float64)
         self.pictures: list[tuple[Truth, Found]] = []
 
@@ -90,7 +101,7 @@ class AveragePrecision:
         return {name: precision[0, :, k, 0].clip(0).tolist() for k, name in enumerate(self.classes)}
 
     def _counts(self) -> tuple[int, ...]:
-        return (MOST[self.kind],) if self.kind == "joints" else (1, 10, MOST[self.kind])
+        return (self.most,) if self.kind == "joints" else (1, 10, self.most)
 
     def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(precision (overlaps, recalls, classes, sizes) with all answers; recall (overlaps, classes, sizes,
@@ -101,10 +112,7 @@ class AveragePrecision:
         matches: list[list[tuple[np.ndarray, ...]]] = [[] for _ in range(classes)]
         total = np.zeros((classes, sizes), dtype=np.int64)
         for truth, found in self.pictures:
-            there, said = np.asarray(truth["labels"]), np.asarray(found["labels"])
-            for k in np.union1d(there, said).tolist():
-                ours, theirs = np.flatnonzero(said == k), np.flatnonzero(there == k)
-                *match, count = self._match(truth, found, theirs, ours)
+            for k, (*match, count) in self.matches(truth, found).items():
                 matches[k].append(tuple(match))
                 total[k] += count
         for k in range(classes):
@@ -113,17 +121,22 @@ class AveragePrecision:
                     continue
                 for i, most in enumerate(counts):
                     hit, ignored = _sorted(matches[k], size, most)
-                    curve, reached = _curve(hit, ignored, int(total[k, size]))
+                    curve, reached = interpolated(hit, ignored, int(total[k, size]))
                     recall[:, k, size, i] = reached
                 precision[:, :, k, size] = curve
         return precision, recall, total[:, 0]
 
-    def _match(
-        self, truth: Truth, found: Found, theirs: np.ndarray, ours: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """One class of one picture: scores (D,), hit and ignored (sizes, overlaps, D), things (sizes,)."""
+    def matches(self, truth: Truth, found: Found) -> dict[int, Matches]:
+        """One picture: each class that is in it or was said of it -> what became of the answers."""
+        there, said = np.asarray(truth["labels"]), np.asarray(found["labels"])
+        return {
+            k: self._match(truth, found, np.flatnonzero(there == k), np.flatnonzero(said == k))
+            for k in np.union1d(there, said).tolist()
+        }
+
+    def _match(self, truth: Truth, found: Found, theirs: np.ndarray, ours: np.ndarray) -> Matches:
         scores = np.asarray(found["scores"], dtype=np.float64)[ours]
-        order = np.argsort(-scores, kind="stable")[: MOST[self.kind]]
+        order = np.argsort(-scores, kind="stable")[: self.most]
         ours, scores = ours[order], scores[order]
         crowd = np.asarray(truth["crowd"], dtype=bool)[theirs]
         area = np.asarray(truth["area"], dtype=np.float64)[theirs]
@@ -136,13 +149,13 @@ class AveragePrecision:
             own = self._areas(found, ours)
             outside = (own < low) | (own > high)  # (sizes, D)
             if len(theirs):
-                fits = self._overlap(truth, found, theirs, ours)
+                fits = self.overlap(truth, found, theirs, ours)
                 _greedy(fits, crowd, passed, hit, ignored)
             ignored |= ~hit & outside[:, None]
         return scores, hit, ignored, (~passed).sum(1)
 
-    def _overlap(self, truth: Truth, found: Found, theirs: np.ndarray, ours: np.ndarray) -> np.ndarray:
-        """(D, G): how well each answer fits each truth, 0 to 1."""
+    def overlap(self, truth: Truth, found: Found, theirs: np.ndarray, ours: np.ndarray) -> np.ndarray:
+        """(D, G): how well each answer, of the rows `ours`, fits each truth, of `theirs`: 0 to 1."""
         crowd = np.asarray(truth["crowd"], dtype=bool)[theirs]
         if self.kind == "joints":
             return oks(
@@ -283,7 +296,7 @@ def _sorted(matches: list[tuple[np.ndarray, ...]], size: int, most: int) -> tupl
     return hit[:, order], ignored[:, order]
 
 
-def _curve(hit: np.ndarray, ignored: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
+def interpolated(hit: np.ndarray, ignored: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
     """(precision (overlaps, recalls), the recall reached (overlaps,)) of answers in order."""
     right, wrong = (np.cumsum(kind & ~ignored, axis=1).astype(np.float64) for kind in (hit, ~hit))
     recall, precision = right / total, right / (right + wrong + EPSILON)

@@ -218,18 +218,18 @@ class Run:
             yield from self._piecewise(piecewise, gather(inputs))
             return
         for chunk in decoded(gather(inputs), self.prepare, batch, self.left_out):
-            yield from self._answered(chunk, follow)
+            yield from self.answered(chunk, follow)
 
     def frames(self, video: Video, batch: int = 16, refine: bool = False) -> Iterator[Prediction]:
         """The predictions of a film's frames one by one, each with its frame as the picture to draw on."""
         follow, number, frames = way(self.task, "refine", refine), 0, iter(video)
         while some := list(islice(frames, batch)):
             names = [f"{video.path}#{number + i}" for i in range(len(some))]
-            yield from self._answered(opened([Image.fromarray(f) for f in some], self.prepare, names), follow)
+            yield from self.answered(opened([Image.fromarray(f) for f in some], self.prepare, names), follow)
             number += len(some)
 
-    def _answered(self, chunk: Chunk, follow: Any) -> Iterator[Prediction]:
-        """The predictions of pictures that are decoded."""
+    def answered(self, chunk: Chunk, follow: Any = None) -> Iterator[Prediction]:
+        """The predictions of pictures that are decoded; `follow` refines the network's output."""
         output = self.answer(chunk.images)
         if follow is not None:
             output = follow(output, centre(chunk.images, self.prepare))

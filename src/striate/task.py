@@ -128,6 +128,13 @@ class Task:
     """(data.Source) -> the Source whose pictures are what the network sees one at a time, where that is not
     whole pictures but parts of them: people."""
 
+    part: Callable[[Any], tuple[int, int, int, int]] | None = None
+    """(x1, y1, x2, y2 of a thing) -> the part of its picture that the network sees, as `samples` has it."""
+
+    join: Callable[..., Prediction] | None = None
+    """(the predictions of one picture's parts, boxes (P, 4), scores (P,), facts, file=, size=, image=) -> the
+    Prediction of the whole picture, all in its pixels."""
+
     look: Callable[..., tuple["Tensor", Target, list[str]]] | None = None
     """(network, split, prepare, crops=, scales=, dense=) -> (answers, truth, lines about damaged pictures):
     every picture seen in several ways, as papers evaluate. None where an answer points at places."""

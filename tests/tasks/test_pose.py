@@ -190,7 +190,7 @@ def test_people_are_cut_out_with_joints_in_pixels_of_the_square(tmp_path: Path) 
     person = np.array([[10.5, 30.5, 2], [0, 0, 0], [12, 40, 1]], dtype=np.float32)
     raw = {
         "boxes": [np.array([[4.0, 20, 20, 52], [0, 0, 10, 10], [0, 0, 9, 9]])],
-        "area": [np.array([300.0, 1, 1])],
+        "area": [np.array([300.0, 1, 1])], "image_id": [1],
         "crowd": [np.array([False, False, True])], "keypoints": [np.stack([person, 0 * person, person])],
     }  # fmt: skip
     notes = {"joints": NAMES["joints"], "bones": NAMES["bones"], "mirrored": NAMES["mirrored"]}

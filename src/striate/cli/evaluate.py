@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from striate.cli.results import percent, print_json
+from striate.cli.results import percent, print_differences, print_json
 from striate.errors import BadSetting
 
 SHARES = (
@@ -36,6 +36,11 @@ def evaluate(
     dense: bool = typer.Option(False, "--dense", help="Run over whole pictures, convolutionally."),
     refine: bool = typer.Option(False, "--refine", help="Follow the pictures' outlines (segment)."),
     results: Path = typer.Option(None, help="Write every answer to this file, as COCO has them (detect)."),
+    explain: Path = typer.Option(
+        None,
+        help="Another tool's answers, as COCO has them: why their figures differ (detect, pose).",
+    ),
+    reported: float = typer.Option(None, help="With --explain: a figure published of theirs, such as 0.372."),
     vote: str = typer.Option("mean", help="How several runs agree: mean (of the softmax) or plurality."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
 ) -> None:
@@ -47,6 +52,12 @@ def evaluate(
     from striate.run import evaluate_together, load
 
     opened = [load(run) for run in runs]
+    if explain is not None or reported is not None:
+        plain = len(runs) == 1 and results is None and not (refine or tta or views or scales or dense)
+        if explain is None or not plain:
+            raise BadSetting("--explain FILE takes one run and its plain answers; --reported goes with it.")
+        _explain(opened[0], explain, data, split, reported, json)
+        return
     if results is not None:
         figures, answers = opened[0].results(data, split)
         results.write_text(dumps(answers), encoding="utf-8")
@@ -110,3 +121,16 @@ def _print_confusions(figures: dict, names: list[str], most: int = 5) -> None:
     if pairs:
         worst = sorted(pairs, reverse=True)[:most]
         print("most often mistaken: " + ", ".join(f"{a} for {b} ({count:,})" for count, b, a in worst))
+
+
+def _explain(run: Any, theirs: Path, data: str | None, split: str | None, reported: Any, json: bool) -> None:
+    """Why their figures differ: the causes, the pictures, the rules."""
+    from striate.differences import explain
+
+    found = explain(run, theirs, data, split, reported)
+    if run.left_out:
+        print(f"warning: left out {len(run.left_out)} unreadable: {run.left_out[0]}", file=sys.stderr)
+    if json:
+        print_json({"run": str(run.path), **found})
+    else:
+        print_differences(found, f"{found['split']} split of {data or run.info['data']['source']}", theirs)

@@ -20,15 +20,26 @@ def predict(
     tile: bool = typer.Option(
         False, "--tile", help="Look at large pictures piece by piece, not scaled down (segment)."
     ),
+    people: str = typer.Option(
+        None,
+        metavar="RUN",
+        help="Find the people first, with this run of detect (pose); without it, a picture shows one person.",
+    ),
     batch: int = typer.Option(64, min=1, help="Pictures at a time."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
 ) -> None:
     """Say what is in pictures, with a trained model."""
+    from striate.data.inputs import gather
     from striate.data.video import is_video
     from striate.errors import BadData, BadSetting
+    from striate.parts import in_parts
     from striate.run import load
+    from striate.training.progress import counting
 
+    if people is not None and (refine or tile):
+        raise BadSetting("--people: answers about people are neither refined nor tiled; leave those away.")
     opened = load(run)
+    finder = None if people is None else load(people)
     named = [
         line.strip() for given in inputs for line in (sys.stdin if given == "-" else [given]) if line.strip()
     ]
@@ -36,16 +47,24 @@ def predict(
     films = [name for name in named if is_video(name)]
     pictures = [name for name in named if not is_video(name)]
     for film in films:
-        answers += _film(opened, film, out, refine, quiet=json or csv is not None)
-    for number, prediction in enumerate(opened.stream(pictures, batch, refine, tile)):
-        answer = prediction.to_dict()
-        if csv is not None and "top" not in answer:
-            raise BadSetting("--csv: its columns hold one label a picture; write these answers with --json.")
-        if out is not None:
-            answer["drawn"] = str(_draw(prediction, out, number))
-        if not json and csv is None:
-            print(_line(answer))
-        answers.append(answer)
+        answers += _film(opened, finder, film, out, refine, quiet=json or csv is not None)
+    if finder is None:
+        predictions, total = opened.stream(pictures, batch, refine, tile), 0
+    else:
+        predictions, total = in_parts(opened, finder, pictures, batch), len(gather(pictures))
+    with counting("pictures", visible=total > 0) as progress:
+        for number, prediction in enumerate(predictions):
+            answer = prediction.to_dict()
+            if csv is not None and "top" not in answer:
+                raise BadSetting(
+                    "--csv: its columns hold one label a picture; write these answers with --json."
+                )
+            if out is not None:
+                answer["drawn"] = str(_draw(prediction, out, number))
+            if not json and csv is None:
+                print(_line(answer))
+            answers.append(answer)
+            progress(number + 1, total)
     for line in opened.left_out:
         print(f"warning: left out {line}", file=sys.stderr)
     if not answers:
@@ -56,18 +75,20 @@ def predict(
         print_json({"run": run, "predictions": answers, "left_out": opened.left_out})
 
 
-def _film(run: Any, path: str, out: Path | None, refine: bool, quiet: bool) -> list[dict]:
+def _film(run: Any, finder: Any, path: str, out: Path | None, refine: bool, quiet: bool) -> list[dict]:
     """The answers for a film, frame by frame, and the film with them drawn on."""
     from striate.data.video import Writer, open_video
+    from striate.parts import in_parts
     from striate.training.progress import counting
 
     film, answers = open_video(path), []
+    predictions = run.frames(film, refine=refine) if finder is None else in_parts(run, finder, film)
     writer = None
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         writer = Writer(out / f"{film.path.stem}.mp4", film.rate)
     with counting(film.path.name, visible=True) as progress:
-        for number, prediction in enumerate(run.frames(film, refine=refine)):
+        for number, prediction in enumerate(predictions):
             answer = prediction.to_dict() | {"frame": number, "seconds": round(number / film.rate, 3)}
             if writer is not None:
                 writer.write(prediction.draw())
@@ -90,8 +111,13 @@ def _line(answer: dict) -> str:
             f"{t['class']} {percent(t['probability'])}" for t in answer["top"][:3]
         )
     if "joints" in answer:
-        mean = sum(score for *_, score in answer["joints"].values()) / max(len(answer["joints"]), 1)
-        return f"{answer['file']}  {len(answer['joints'])} joints, {percent(mean)} sure on average"
+        mean = percent(_sure(answer["joints"]))
+        return f"{answer['file']}  {len(answer['joints'])} joints, {mean} sure on average"
+    if "people" in answer:
+        said = [f"{one['score']:.2f} (joints {_sure(one['joints']):.2f})" for one in answer["people"]]
+        more = f" and {len(said) - 8} more" if len(said) > 8 else ""
+        count = f"{len(said)} {'person' if len(said) == 1 else 'people'}: "
+        return f"{answer['file']}  " + (count + ", ".join(said[:8]) + more if said else "nobody")
     if "things" in answer:
         said = [f"{thing['class']} {thing['score']:.2f}" for thing in answer["things"]]
         more = f" and {len(said) - 8} more" if len(said) > 8 else ""
@@ -99,6 +125,11 @@ def _line(answer: dict) -> str:
     return f"{answer['file']}  " + ", ".join(
         f"{found['class']} {percent(found['share'])}" for found in answer["classes"][:6]
     )
+
+
+def _sure(joints: dict[str, list[float]]) -> float:
+    """The mean score of somebody's joints."""
+    return sum(score for *_, score in joints.values()) / max(len(joints), 1)
 
 
 def _draw(prediction, out: Path, number: int) -> Path:

@@ -61,6 +61,60 @@ def print_profile(found: "Profile") -> None:
     )
 
 
+def print_differences(found: dict[str, Any], where: str, theirs: Any) -> None:
+    """Why two figures differ: the rule that was reported, both figures, causes, pictures to blame, rules."""
+    if "reported" in found:
+        nearest = " or ".join(f"`{rule}`" for rule in found["nearest"])
+        figure = found["rules"][found["nearest"][0]]
+        near = abs(figure - found["reported"]) < 0.005
+        is_ = "that is" if near else "no rule gives that; the nearest is"
+        print(f"{found['reported']:.4f} was reported: {is_} {nearest} ({figure:.4f})\n")
+    kind = {"box": "boxes", "mask": "masks", "joints": "joints"}[found["kind"]]
+    print(f"{where}: {kind} of {found['images']:,} pictures\n")
+    ours, his = ([f"{found[key][name]:.4f}" for name in ("map", "map50")] for key in ("ours", "theirs"))
+    _table(
+        ["", "map", "map50"],
+        [["ours", *ours], [str(theirs), *his], ["difference", f"{found['difference']:+.4f}"]],
+    )
+    if found["causes"]:
+        rows = [
+            [
+                one["cause"],
+                f"{one['change']:+.4f}",
+                "–" if one["share"] is None else f"{100 * one['share']:.1f} %",
+                f"{one['pictures']:,}",
+            ]
+            for one in found["causes"]
+        ]
+        _table(["cause", "change of map", "share", "pictures"], rows)
+    else:
+        print("the answers are the same\n")
+    if found["blame"]:
+        rows = [
+            [one["file"], str(one["image_id"]), f"{one['change']:+.5f}", one["why"]] for one in found["blame"]
+        ]
+        _table(["pictures to blame", "image_id", "change of map", "theirs against ours"], rows)
+        tried = f"each of {found['blame_tried']:,} pictures exchanged alone"
+        print(f"(for {found['blame_for']}, {tried}; the worst are shown)\n")
+    rows = [[rule, f"{figure:.4f}"] for rule, figure in found["rules"].items()]
+    _table(["their answers, counted by", "figure"], rows)
+
+
+def _table(header: list[str], rows: list[list[str]]) -> None:
+    """Words to the left, numbers to the right, then an empty line."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, name in enumerate(header):
+        words = place == 0 or name.startswith("theirs")
+        table.add_column(name, justify="left" if words else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False, markup=False).print(table)
+    print()
+
+
 def percent(share: float) -> str:
     """0.98765 -> `98.77 %`."""
     return f"{100 * share:.2f} %"

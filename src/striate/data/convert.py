@@ -75,7 +75,7 @@ def _coco(source: Source, out: Path, lost: Lost) -> None:
     for name, split in source.splits.items():
         images, annotations = [], []
         for i, file, (height, width) in _copied(split, out / "images" / name):
-            number = split.targets["image_id"][i] if "image_id" in split.targets else i + 1
+            number = split.targets["image_id"][i]
             images.append({"id": number, "file_name": file, "width": width, "height": height})
             for n in range(len(split.targets["boxes"][i])):
                 found = _annotation(split, i, n)

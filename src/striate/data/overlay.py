@@ -81,14 +81,19 @@ def boxes(
 
 
 def skeleton(
-    image: Image.Image, joints: np.ndarray, bones: Sequence[Sequence[int]], mirrored: Sequence[int]
+    image: Image.Image,
+    joints: np.ndarray,
+    bones: Sequence[Sequence[int]],
+    mirrored: Sequence[int],
+    side: float | None = None,
 ) -> None:
     """Draw joints (K, 3) x, y, v in the picture's pixels, and the bones between those that are known.
 
     What lies right of the body (its partner in the mirror has a larger number) is orange, what lies left
-    blue, the middle green; joints that are covered (v 1) are hollow.
+    blue, the middle green; joints that are covered (v 1) are hollow. Lines grow with `side`, in pixels: the
+    picture's, or of the part of it that shows the person.
     """
-    pen, size = ImageDraw.Draw(image), max(2.0, max(image.size) / 130)
+    pen, size = ImageDraw.Draw(image), max(2.0, (side or max(image.size)) / 130)
     known = joints[:, 2] > 0
     sides = [(number > partner) - (number < partner) for number, partner in enumerate(mirrored)]
     colour = {-1: ink.VERMILION, 1: ink.BLUE, 0: FIRST[2]}

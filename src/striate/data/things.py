@@ -10,6 +10,7 @@ pixel alone is 0, 0, 1, 1. A split of such pictures has these raw targets, one v
 | crowd     | bool (n,): COCO's crowds and VOC's difficult ones: no miss, no hit |
 | area      | float32 (n,): pixels of the outline where one is known, else of the box |
 | outlines  | list of n: polygons [[x, y, x, y, ...], ...], COCO's run lengths, or None |
+| image_id  | the picture's number: the format's own, else counted from 1        |
 | keypoints | float32 (n, K, 3) x, y, v: 0 not labelled, 1 covered, 2 seen; only with a skeleton |
 """
 
@@ -70,6 +71,7 @@ def targets(pictures: list[list[Thing]], joints: int = 0) -> dict[str, list[Any]
         "crowd": [np.array([t.crowd for t in p], dtype=bool) for p in pictures],
         "area": [np.array([_area(t) for t in p], dtype=np.float32) for p in pictures],
         "outlines": [[t.outline for t in p] for p in pictures],
+        "image_id": list(range(1, len(pictures) + 1)),
     }
     if joints:
         none = np.zeros((joints, 3), dtype=np.float32)

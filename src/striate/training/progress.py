@@ -87,4 +87,12 @@ def _count_bar() -> Progress:
         BarColumn(),
         TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
     )
-    return Progress(*columns, console=console(), transient=True, disable=not sys.stderr.isatty())
+    # Rich would send lines printed meanwhile to standard error, also those that go to a file.
+    shared = sys.stdout.isatty()
+    return Progress(
+        *columns,
+        console=console(),
+        transient=True,
+        redirect_stdout=shared,
+        disable=not sys.stderr.isatty(),
+    )

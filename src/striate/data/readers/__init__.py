@@ -13,6 +13,7 @@ from striate.data.readers import (
     cifar,
     coco,
     csv,
+    csv_boxes,
     digits,
     folders,
     idx,
@@ -39,6 +40,11 @@ READERS: dict[str, Reader] = {
     "IDX": Reader("IDX files (train-images-idx3-ubyte[.gz], ...)", idx.recognise, idx.read),
     "CIFAR": Reader(
         "CIFAR-10 or -100 (cifar-10-python.tar.gz, data_batch_1[.bin], ...)", cifar.recognise, cifar.read
+    ),
+    "CSV of boxes": Reader(
+        "a .csv or .tsv file with columns of paths, classes and boxes (xmin, ymin, xmax, ymax)",
+        csv_boxes.recognise,
+        csv_boxes.read,
     ),
     "CSV": Reader("a .csv or .tsv file with a column of paths and one of labels", csv.recognise, csv.read),
     "zip": Reader("a .zip of class folders", archive.recognise, archive.read),

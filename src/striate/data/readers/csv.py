@@ -1,7 +1,8 @@
 """A table of paths and labels: one picture a line, relative to the table's folder.
 
 The first line may name the columns (`path,label` and optionally `split`); without one, the first column is
-the path and the second the label. Commas, semicolons or tabs.
+the path and the second the label. Commas, semicolons or tabs. Tables of boxes are read by `csv_boxes`, which
+comes before.
 """
 
 import csv
@@ -27,13 +28,13 @@ def recognise(path: Path) -> bool:
     """A .csv or .tsv file whose first line names both columns, or begins with a picture's name."""
     if path.suffix.lower() not in (".csv", ".tsv") or not path.is_file():
         return False
-    rows = _rows(path, most=1)
+    rows = cells_of(path, most=1)
     return bool(rows) and (_columns(rows[0][1]) is not None or is_picture(rows[0][1][0]))
 
 
 def read(path: Path) -> Source:
     """The splits of the `split` column, or `all`; files are named, not opened."""
-    rows = _rows(path)
+    rows = cells_of(path)
     columns = _columns(rows[0][1])
     if columns is None:
         columns = (0, 1, None)
@@ -42,15 +43,10 @@ def read(path: Path) -> Source:
     if not rows:
         raise BadData(f"{path}: names the columns, but no picture")
     files, labels, splits = zip(*(_record(path, row, columns) for row in rows), strict=True)
-    labels = _one_type(path, labels, [line for line, _ in rows])
+    labels = one_type(path, labels, [line for line, _ in rows])
     classes = class_order(set(labels))
     number = {name: i for i, name in enumerate(classes)}
-    missing = [file.name for file in files if not file.path.is_file()]
-    if len(missing) == len(files):
-        raise BadData(
-            f"{path}: none of its {len(files)} files exists, such as {files[0].path}; paths start there"
-        )
-    warnings = [f"{path}: {len(missing)} of its files do not exist ({missing[0]}, ...)"] if missing else []
+    warnings = missing(path, files)
     found = {}
     for split in ("train", "val", "test", "all"):
         if mine := [i for i, name in enumerate(splits) if name == split]:
@@ -59,7 +55,7 @@ def read(path: Path) -> Source:
     return Source(path.stem, path, "CSV of paths and labels", found, tuple(classes), warnings=warnings)
 
 
-def _rows(path: Path, most: int | None = None) -> list[Row]:
+def cells_of(path: Path, most: int | None = None) -> list[Row]:
     """The lines that are not blank, at most the first `most`."""
     rows: list[Row] = []
     try:
@@ -96,13 +92,28 @@ def _record(path: Path, row: Row, columns: tuple[int, int, int | None]) -> tuple
     name, label = cells[columns[0]], cells[columns[1]]
     if not name or not label:
         raise BadData(f"{path}, line {line}: the {'label' if name else 'path'} is empty")
-    split = "all" if columns[2] is None else SPLITS.get(cells[columns[2]].lower())
-    if split is None:
-        raise BadData(f"{path}, line {line}: split {cells[columns[2] or 0]!r}: there are train, val and test")
+    split = "all" if columns[2] is None else split_of(cells[columns[2]], f"{path}, line {line}")
     return ImageFile(name, path.parent / name), label, split
 
 
-def _one_type(path: Path, labels: Sequence[str], lines: list[int]) -> list[str]:
+def split_of(cell: str, where: str) -> str:
+    """Our name of the split that a cell names."""
+    if cell.lower() not in SPLITS:
+        raise BadData(f"{where}: split {cell!r}: there are train, val and test")
+    return SPLITS[cell.lower()]
+
+
+def missing(path: Path, files: Sequence[ImageFile]) -> list[str]:
+    """A line where some of the files do not exist; `BadData` where none does."""
+    gone = [file.name for file in files if not file.path.is_file()]
+    if len(gone) == len(files):
+        raise BadData(
+            f"{path}: none of its {len(files)} files exists, such as {files[0].path}; paths start there"
+        )
+    return [f"{path}: {len(gone)} of its files do not exist ({gone[0]}, ...)"] if gone else []
+
+
+def one_type(path: Path, labels: Sequence[str], lines: list[int]) -> list[str]:
     """The labels as class names: all whole numbers, or all text; 3.0 is written 3, as tables often do."""
     whole = [_whole(label) for label in labels]
     numbers = [i for i, value in enumerate(whole) if value is not None]

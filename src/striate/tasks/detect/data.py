@@ -88,7 +88,7 @@ def targets(raw: Target, fit: Any) -> Target:
 
     boxes float32 (N, G, 4) x1, y1, x2, y2; labels int64 (N, G), -1 where there is nothing; crowd bool (N, G);
     area float32 (N, G) of the original's pixels; place float64 (N, 6) scale x, y and offset x, y of original
-    points, and the original's width and height; image_id int64 (N,), COCO's or counted from 1; outlines, one
+    points, and the original's width and height; image_id int64 (N,); outlines, one
     `Outlines` a picture, where any thing has one.
     """
     n = len(raw["labels"])
@@ -102,7 +102,7 @@ def targets(raw: Target, fit: Any) -> Target:
         area[i, :count] = raw["area"][i]
     place = np.concatenate([fit.scale, fit.offset, fit.original[:, ::-1]], axis=1)
     found: Target = {"boxes": boxes, "labels": labels, "crowd": crowd, "area": area, "place": place}
-    found["image_id"] = np.asarray(raw.get("image_id", np.arange(1, n + 1)), dtype=np.int64)
+    found["image_id"] = np.asarray(raw["image_id"], dtype=np.int64)
     found = {key: torch.from_numpy(value) for key, value in found.items()}
     if any(outline is not None for outlines in raw.get("outlines", ()) for outline in outlines):
         found["outlines"] = [

@@ -27,10 +27,11 @@ def forward(network: nn.Module, images: Tensor, target: Target | None) -> Any:
 def loss(output: Any, target: Target, smoothing: float = 0.0) -> dict[str, Tensor]:
     """`Dense` and the truth -> {"class", "box"}; terms that are computed already stay as they are.
 
-    Every class at every cell is a yes-or-no question answered in cross-entropy against the quality that
-    `assign` gives it; a box's term is 1 minus its generalised IoU (Rezatofighi et al. 2019), weighted by that
-    quality. Both are sums over cells, divided by the sum of the qualities in the batch. `smoothing` takes its
-    share from the wanted answers, as there is no other class that it could be given to.
+    Every class at every cell is a yes-or-no question, answered in cross-entropy against the quality that
+    `assign` gives it, less the entropy of that quality, so that 0 is a perfect answer; a box's term is 1 minus
+    its generalised IoU (Rezatofighi et al. 2019), weighted by that quality. Both are sums over cells, divided
+    by the sum of the qualities in the batch. `smoothing` takes its share from the wanted answers, as there is
+    no other class that it could be given to.
     """
     if isinstance(output, dict):
         return output
@@ -38,11 +39,11 @@ def loss(output: Any, target: Target, smoothing: float = 0.0) -> dict[str, Tenso
     real = things(target)
     share = assign(logits.sigmoid(), boxes, cells, target["boxes"], target["labels"], real)
     label = target["labels"].gather(1, share.thing)
-    wanted = torch.zeros_like(logits).scatter_(
-        2, label.clamp(min=0)[..., None], (1 - smoothing) * share.quality[..., None]
-    )
+    sure = (1 - smoothing) * share.quality
+    wanted = torch.zeros_like(logits).scatter_(2, label.clamp(min=0)[..., None], sure[..., None])
     total = share.quality.sum().clamp(min=1)
     cross = binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(2)
+    cross = cross + torch.xlogy(sure, sure) + torch.xlogy(1 - sure, 1 - sure)
     ignored = (within(target["boxes"], cells) & target["crowd"][..., None]).any(1) & (share.quality == 0)
     learned = share.quality > 0
     truth = target["boxes"].gather(1, share.thing[..., None].expand(-1, -1, 4))[learned]

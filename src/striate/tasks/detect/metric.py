@@ -16,6 +16,11 @@ class DetectMetric:
         self.boxes = AveragePrecision(self.classes, "box")
         self.masks = AveragePrecision(self.classes, "mask") if facts.get("head") == "mask" else None
 
+    @property
+    def precision(self) -> AveragePrecision:
+        """What COCO counts of the finest that the head gives: masks, else boxes."""
+        return self.boxes if self.masks is None else self.masks
+
     def update(self, output: Any, target: Target) -> None:
         """What the network said of a batch, and the truth as `targets` stores it."""
         truth, found = [], []
@@ -80,6 +85,7 @@ def in_original(
     true: dict[str, Any] = {"boxes": ((corners - offset) / scale).reshape(-1, 4)}
     for key in ("labels", "crowd", "area"):
         true[key] = target[key][i].cpu().numpy()[known]
+    true["image_id"] = int(target["image_id"][i])
     if masks:
         drawn = target["outlines"][i].original(size)
         true["masks"] = [encode(mask) for mask in drawn]

@@ -38,10 +38,9 @@ def _people(source: Source, name: str) -> Split:
             f"{source.name}, {name}: to find poses takes joints, and these pictures have: {has}. COCO's "
             "keypoints, YOLO's (with kpt_shape) and the Leeds Sports sets are read."
         )
-    fields = ("boxes", "crowd", "keypoints", "area")
+    fields = ("image_id", "boxes", "crowd", "keypoints", "area")
     images, points, corners, people = [], [], [], []
-    numbers = split.targets.get("image_id", range(1, len(split) + 1))
-    for i, rows in enumerate(zip(*(split.targets[field] for field in fields), strict=True)):
+    for i, (number, *rows) in enumerate(zip(*(split.targets[field] for field in fields), strict=True)):
         for box, many, known, area in zip(*rows, strict=True):
             if many or not (known[:, 2] > 0).any():
                 continue
@@ -58,7 +57,7 @@ def _people(source: Source, name: str) -> Split:
             moved[:, :2] = (moved[:, :2] - square[:2]) * scale
             points.append(moved)
             corners.append((*square[:2], scale))
-            people.append((*(float(side) for side in box), float(area), int(numbers[i])))
+            people.append((*(float(side) for side in box), float(area), int(number)))
     if not images:
         raise BadData(f"{source.name}, {name}: there is not one person with joints in its pictures.")
     if not isinstance(images[0], ImageFile):
