@@ -28,10 +28,10 @@ def loss(output: Any, target: Target, smoothing: float = 0.0) -> dict[str, Tenso
     """`Dense` and the truth -> {"class", "box"}; terms that are computed already stay as they are.
 
     Every class at every cell is a yes-or-no question, answered in cross-entropy against the quality that
-    `assign` gives it, less the entropy of that quality, so that 0 is a perfect answer; a box's term is 1 minus
-    its generalised IoU (Rezatofighi et al. 2019), weighted by that quality. Both are sums over cells, divided
-    by the sum of the qualities in the batch. `smoothing` takes its share from the wanted answers, as there is
-    no other class that it could be given to.
+    `assign` gives it, less the entropy of that quality, so that 0 is a perfect answer; a box's term is 1
+    minus its generalised IoU (Rezatofighi et al. 2019), weighted by that quality. Both are sums over cells,
+    divided by the sum of the qualities in the batch. `smoothing` takes its share from the wanted answers, as
+    there is no other class that it could be given to.
     """
     if isinstance(output, dict):
         return output

@@ -13,6 +13,9 @@ HEADS = ("light", "multiscale")
 WIDTH = 64
 """Channels of the light decoder."""
 
+FINER, DETAIL = 4, 16
+"""Pixels across a cell of the finest map that get channels of their own, at most, and how many."""
+
 HIDDEN = 1024
 """Hidden units of the classifier on three scales (Farabet et al. 2013, section 4)."""
 
@@ -41,7 +44,10 @@ class Light(nn.Module):
 
     A feature pyramid (Lin et al. 2017) whose finest level alone is read: each stage's map becomes `WIDTH`
     channels wide by a 1×1 convolution, the coarser sum is enlarged to its size and added; one 3×3 convolution
-    on the finest, a 1×1 for the classes, and the logits are enlarged to the picture, all bilinear.
+    on the finest, a 1×1 for the classes, and the logits are enlarged to the picture, all bilinear. Outlines
+    are finer than the cells of that map: another 1×1 makes `DETAIL` channels for each of a cell's pixels,
+    laid out in their places (Shi et al. 2016), and what they say of the classes is added. It begins by saying
+    nothing.
     """
 
     backbone: Any
@@ -62,7 +68,18 @@ class Light(nn.Module):
             nn.BatchNorm2d(width),
             nn.ReLU(),
         )
-        self.head = nn.Conv2d(width, classes, 1)
+        finer = min(FINER, next(iter(backbone.strides.values())))
+        self.detail = nn.Sequential(
+            nn.Conv2d(width, DETAIL * finer**2, 1, bias=False),
+            nn.BatchNorm2d(DETAIL * finer**2),
+            nn.ReLU(),
+            nn.PixelShuffle(finer),
+        )
+        self.head = nn.ModuleDict(
+            {"cells": nn.Conv2d(width, classes, 1), "pixels": nn.Conv2d(DETAIL, classes, 1)}
+        )
+        for parameter in self.head["pixels"].parameters():
+            nn.init.zeros_(parameter)
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,7 +89,9 @@ class Light(nn.Module):
         for name in reversed(finer):
             found = self.lateral[name](stages[name])
             total = found + enlarge(total, found)
-        return enlarge(self.head(self.smooth(total)), x)
+        cells = self.smooth(total)
+        coarse, fine = self.head["cells"](cells), self.head["pixels"](self.detail(cells))
+        return enlarge(coarse, x) + enlarge(fine, x)
 
 
 class Multiscale(nn.Module):
