@@ -91,6 +91,7 @@ def targets(made: list[Scene]) -> dict[str, Any]:
     found["crowd"] = [np.zeros(len(one.labels), dtype=bool) for one in made]
     found["area"] = [one.instances.sum((1, 2)).astype(np.float32) for one in made]
     found["outlines"] = [[encode(where) for where in one.instances] for one in made]
+    found["image_id"] = list(range(1, len(made) + 1))
     return found
 
 

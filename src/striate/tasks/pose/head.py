@@ -21,7 +21,7 @@ FINEST = 4
 STAGES = 3
 """Regressors of the cascade (Toshev & Szegedy 2014, section 4.1)."""
 
-POOLED, HIDDEN = 4, 512
+POOLED, HIDDEN = 4, 256
 """Cells across the map that the first regressor sees, and its hidden units."""
 
 SEEN, SHARE = 32, 0.35
@@ -109,14 +109,14 @@ class DeepPose(nn.Module):
         super().__init__()
         self.backbone, self.joints = backbone, joints
         width = list(backbone.widths.values())[-1]
-        self.head = nn.Sequential(
+        self.look = nn.Sequential(
             nn.AdaptiveAvgPool2d(POOLED),
-            nn.Flatten(),
-            nn.Linear(width * POOLED**2, HIDDEN),
-            nn.LayerNorm(HIDDEN),
+            nn.Conv2d(width, HIDDEN, POOLED, bias=False),
+            nn.GroupNorm(1, HIDDEN),
             nn.ReLU(),
-            _silent(HIDDEN, 2 * joints),
+            nn.Flatten(),
         )
+        self.head = Silent(HIDDEN, 2 * joints)
         self.refine = nn.ModuleList(Refiner(joints) for _ in range(STAGES - 1))
         # (stages, mean and square, joints, x and y), in window sides
         self.register_buffer("errors", torch.zeros(STAGES - 1, 2, joints, 2))
@@ -132,7 +132,7 @@ class DeepPose(nn.Module):
         """All stages; a later one starts at `begin(stage, points of the one before, sides of the window)`."""
         side = torch.tensor([x.shape[3], x.shape[2]], device=x.device, dtype=torch.float32)
         *_, last = self.backbone.stages(x).values()
-        points = [(self.head(last).float().view(-1, self.joints, 2) + 0.5) * side]
+        points = [(self.head(self.look(last)).float().view(-1, self.joints, 2) + 0.5) * side]
         for stage, refine in enumerate(self.refine):
             start = begin(stage, points[-1].detach(), side)
             points.append(start + refine(crops(x, start)) * SHARE * side)
@@ -153,6 +153,20 @@ class DeepPose(nn.Module):
         return torch.where(known, moved, said)
 
 
+class Silent(nn.Linear):
+    """A last layer that begins by saying 0, the middle and no move, likeliest before anything is seen.
+
+    Its inputs are divided by the root of their number, so that many of them do not make every step longer.
+    """
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input * self.in_features**-0.5)
+
+
 class Refiner(nn.Module):
     """Crops (B, K, C, S, S) -> (B, K, 2): how far each joint lies from the crop's middle, in its sides."""
 
@@ -165,21 +179,13 @@ class Refiner(nn.Module):
             for a, b in zip(widths, widths[1:], strict=False)
         ]
         self.features = nn.Sequential(*blocks, nn.Flatten())
-        self.out = _silent(96 * (SEEN // 8) ** 2, 2 * joints)
+        self.out = Silent(96 * (SEEN // 8) ** 2, 2 * joints)
 
     def forward(self, x: Tensor) -> Tensor:
         batch = x.shape[0]
         said = self.out(self.features(x.flatten(0, 1))).view(batch, self.joints, self.joints, 2)
         own = torch.arange(self.joints, device=x.device)
         return said[:, own, own].float()
-
-
-def _silent(width: int, out: int) -> nn.Linear:
-    """A last layer that begins by saying 0: the middle, and no move, likeliest before anything is seen."""
-    layer = nn.Linear(width, out)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 @fx.wrap

@@ -22,8 +22,8 @@ def forward(network: nn.Module, images: Tensor, target: Target | None) -> Joints
 
 def loss(output: Joints, target: Target, smoothing: float = 0.0) -> dict[str, Tensor]:
     """{"maps"}: how far each joint's map is from a Gaussian around its place, Kullback and Leibler's
-    divergence in nats; or a term a stage: the squared distance in window sides, times a hundred. Means over
-    the joints that are known.
+    divergence in nats; or a term a stage: the squared distance in window sides, times ten. Means over the
+    joints that are known.
 
     Raises:
         BadSetting: label smoothing, which is for classes.
@@ -42,7 +42,7 @@ def loss(output: Joints, target: Target, smoothing: float = 0.0) -> dict[str, Te
     side = truth.new_tensor(output.size[::-1])
     apart = ((output.points - truth[:, None]) / side).square().sum(-1)
     terms = (apart * known[:, None]).sum((0, 2)) / count
-    return {f"stage{number}": 100 * term for number, term in enumerate(terms, 1)}
+    return {f"stage{number}": 10 * term for number, term in enumerate(terms, 1)}
 
 
 def gaussians(points: Tensor, cells: Sequence[int], size: tuple[int, int]) -> Tensor:
