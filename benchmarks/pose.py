@@ -1,6 +1,6 @@
 """Both pose heads beside the mean pose, which looks at no picture: what there is to learn from a small set.
 
-    python benchmarks/pose.py [--data lsp] [--epochs 100] [--size 128] [--out runs/pose]
+    python benchmarks/pose.py [--data lsp] [--epochs 60] [--size 128] [--out runs/pose]
 
 The mean pose puts each joint at its mean place over the training people, in the square that a person is cut
 out with. The set must have a split for training and one to judge by.
@@ -26,7 +26,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", default="lsp")
-    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--out", default="runs/pose")
     parser.add_argument("heads", nargs="*", default=["heatmap", "deeppose"])
@@ -41,7 +41,7 @@ def main() -> None:
         )  # fmt: skip
         if not rows:
             rows.append(("mean pose", mean_pose(run.source(), run.figures["split"])))
-        rows.append((head, run.figures))
+        rows.append((head, run.evaluate() | {"seconds": run.figures["seconds"]}))
     for name, found in rows:
         cells = [f"{found[key]:.3f}" if found.get(key) is not None else "–" for key in COLUMNS]
         print(f"| {name} | " + " | ".join(cells) + f" | {found.get('seconds', 0):.0f} |")

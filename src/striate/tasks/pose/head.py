@@ -24,6 +24,9 @@ STAGES = 3
 POOLED, HIDDEN = 4, 256
 """Cells across the map that the first regressor sees, and its hidden units."""
 
+DROPPED = 0.5
+"""Share of those that are left out at random in training (the paper: 0.6)."""
+
 SEEN, SHARE = 32, 0.35
 """Pixels across the crop around a joint that later regressors see, and its share of the window's side."""
 
@@ -115,6 +118,7 @@ class DeepPose(nn.Module):
             nn.GroupNorm(1, HIDDEN),
             nn.ReLU(),
             nn.Flatten(),
+            nn.Dropout(DROPPED),
         )
         self.head = Silent(HIDDEN, 2 * joints)
         self.refine = nn.ModuleList(Refiner(joints) for _ in range(STAGES - 1))
