@@ -339,7 +339,7 @@ def test_scenes_know_everything_about_themselves_and_are_always_the_same() -> No
     source, again = open_data("scenes"), open_data("scenes", seed=5)
     train = source.splits["train"]
     assert np.array_equal(train.images, again.splits["train"].images)
-    fields = {"boxes", "labels", "keypoints", "mask", "captions", "crowd", "area", "outlines"}
+    fields = {"boxes", "labels", "keypoints", "mask", "captions", "crowd", "area", "outlines", "image_id"}
     assert fields == set(train.targets)
     for i in range(0, 200, 7):
         boxes, labels = train.targets["boxes"][i], train.targets["labels"][i]
