@@ -35,7 +35,9 @@ def evaluate(
     scales: str = typer.Option(None, help="Average over lengths of the shorter side: 256,384,512."),
     dense: bool = typer.Option(False, "--dense", help="Run over whole pictures, convolutionally."),
     refine: bool = typer.Option(False, "--refine", help="Follow the pictures' outlines (segment)."),
-    results: Path = typer.Option(None, help="Write every answer to this file, as COCO has them (detect)."),
+    results: Path = typer.Option(
+        None, help="Write every answer to this file, as COCO has them (detect, pose)."
+    ),
     explain: Path = typer.Option(
         None,
         help="Another tool's answers, as COCO has them: why their figures differ (detect, pose).",
@@ -60,7 +62,9 @@ def evaluate(
         return
     if results is not None:
         figures, answers = opened[0].results(data, split)
+        results.parent.mkdir(parents=True, exist_ok=True)
         results.write_text(dumps(answers), encoding="utf-8")
+        print(f"{results}: {len(answers):,} answers", file=sys.stderr)
     elif len(opened) == 1:
         figures = opened[0].evaluate(data, split, refine=refine, **how)
     else:

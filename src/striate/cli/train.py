@@ -18,12 +18,18 @@ def train(
         None, help="A zoo name, a design in quotes or a .json file.", show_default="the application's"
     ),
     recipe: str = typer.Option(
-        None, help="fast, classic, muon, finetune or paper (the network's own).", show_default="fast"
+        None,
+        help="fast, classic, muon, places, finetune or paper (the network's own).",
+        show_default="fast; places for detect, pose, segment",
     ),
     epochs: int = typer.Option(None, help="Passes over the training pictures.", show_default="the recipe's"),
     batch: int = typer.Option(None, help="Pictures per step.", show_default="the recipe's"),
     lr: float = typer.Option(None, help="Peak learning rate.", show_default="the recipe's"),
-    head: str = typer.Option(None, help="segment: light or multiscale.", show_default="the first"),
+    head: str = typer.Option(
+        None,
+        help="detect: onestage, faster, mask; pose: heatmap, deeppose; segment: light, multiscale.",
+        show_default="the first",
+    ),
     size: int = typer.Option(None, help="Longer side of the network's input.", show_default="from the data"),
     weights: str = typer.Option(None, help="imagenet, or a file to start from (.safetensors, .pt)."),
     stream: bool = typer.Option(
