@@ -48,7 +48,7 @@ def train(
         task: an application: `classify` (unless said otherwise), `detect`, `pose` or `segment`.
         data: a named set (`mnist`) or a path in any format that `striate data` recognises.
         net: a zoo name, a design, a path to a JSON design, or a module.
-        recipe: a name in `recipes.RECIPES`, or `paper`; `epochs`, `batch`, `lr` and `changes` alter single fields.
+        recipe: a name in `recipes.RECIPES`, or `paper`; `epochs`, `batch`, `lr` and `changes` alter fields.
         size: height and width of the pictures that the network is fed; decided from the data without it.
         weights: a file of weights to start from.
         head: which of the application's heads, where it has several.
