@@ -66,7 +66,8 @@ class AveragePrecision:
     def compute(self) -> dict[str, Any]:
         """COCO's figures: map, map50, map75, map_small, map_medium, map_large; ar1, ar10, ar100 (the mean
         recall with so many answers a picture) and those of the three sizes, or, of joints, ar, ar50, ar75;
-        things; per_class {name: {ap, ap50, things}}. None where there is no truth to find.
+        things; per_class {name: {ap, ap50, things}}. None where there is no truth to find. curves: class ->
+        precision at the 101 values of recall from 0 to 1, at an overlap of 0.5.
         """
         precision, recall, things = self.tables()
         joints = self.kind == "joints"
@@ -93,12 +94,9 @@ class AveragePrecision:
             }
             for k, name in enumerate(self.classes)
         }
+        curves = precision[0, :, :, 0].clip(0)
+        found["curves"] = {name: curves[:, k].tolist() for k, name in enumerate(self.classes)}
         return found
-
-    def curves(self) -> dict[str, list[float]]:
-        """Class -> precision at the 101 values of recall from 0 to 1, at an overlap of 0.5."""
-        precision = self.tables()[0]
-        return {name: precision[0, :, k, 0].clip(0).tolist() for k, name in enumerate(self.classes)}
 
     def _counts(self) -> tuple[int, ...]:
         return (self.most,) if self.kind == "joints" else (1, 10, self.most)

@@ -31,6 +31,13 @@ def palette(classes: int) -> list[ink.Colour]:
     return colours
 
 
+def to_look_at(image: Image.Image, largest: int, smallest: int) -> tuple[Image.Image, float]:
+    """The picture with a longer side of `smallest` to `largest` pixels, and how much larger it became."""
+    scale = min(largest / max(image.size), max(1.0, smallest / max(image.size)))
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image.resize(size, Image.Resampling.LANCZOS), scale
+
+
 def over(image: Image.Image, mask: np.ndarray, classes: int, share: float = SHARE) -> Image.Image:
     """The picture with its classes' colours over it, outlines in full colour; 255 stays uncovered.
 

@@ -74,6 +74,14 @@ def encoded(file: ImageFile) -> bytes:
         raise BadData(f"{file.name}: cannot be read: {_reason(why)}") from why
 
 
+def to_draw_on(given: Picture | None, kept: Picture | None, file: str) -> Picture:
+    """The picture that is given, else the one that a prediction kept; `BadData` where there is neither."""
+    found = given if given is not None else kept
+    if found is None:
+        raise BadData(f"{file}: the prediction kept no picture to draw on; give draw() the picture.")
+    return found
+
+
 def open_picture(file: Picture, name: str | None = None) -> Image.Image:
     """A picture, upright, as Pillow mode "RGB" or "L"; else `BadData("name: cannot be read: why")`.
 

@@ -247,6 +247,13 @@ def read_picture(split: Split, i: int, prepare: Prepare) -> Placed:
     return to_pixels(picture_of(split, i), prepare, split.name(i))
 
 
+def seen(images: Any, i: int) -> Image.Image:
+    """Picture `i` of a store, or of uint8 (N, C, H, W), as the network sees it before its window is cut."""
+    pixels = images[i] if isinstance(images, Tensor) else images.batch(torch.tensor([i]))[0][0]
+    array = np.ascontiguousarray(pixels.cpu().numpy().transpose(1, 2, 0))
+    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).convert("RGB")
+
+
 def picture_of(split: Split, i: int) -> Picture:
     """Picture `i` as `to_pixels` takes it: encoded bytes, or an open picture of decoded ones."""
     if isinstance(split.images, np.ndarray):

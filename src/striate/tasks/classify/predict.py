@@ -6,9 +6,8 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from striate.data.picture import Picture
+from striate.data.picture import Picture, to_draw_on
 from striate.data.prepare import Fit
-from striate.errors import BadData
 from striate.task import Facts
 from striate.tasks.classify.draw import draw
 from striate.tasks.classify.metric import TOP
@@ -36,9 +35,7 @@ class Classification:
 
     def draw(self, image: Picture | None = None) -> Image.Image:
         """The whole picture beside (or above, when it is wide) its five best classes as bars."""
-        image = image if image is not None else self.image
-        if image is None:
-            raise BadData(f"{self.file}: the prediction kept no picture to draw on; give draw() the picture.")
+        image = to_draw_on(image, self.image, self.file)
         return draw(image, self.file, self.label, self.top)
 
     def files(self) -> dict[str, Image.Image]:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from striate.data.overlay import boxes as draw_boxes
-from striate.data.overlay import over, palette
+from striate.data.overlay import over, palette, to_look_at
 from striate.data.picture import Picture, open_picture
 
 LARGEST, SMALLEST = 1280, 480
@@ -33,9 +33,7 @@ def draw(
         for label, mask in reversed(list(zip(labels, masks, strict=True))):
             number[mask] = label % 255
         image = over(image, number, len(classes), share=0.4)
-    scale = min(LARGEST / max(image.size), max(1.0, SMALLEST / max(image.size)))
-    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    image = image.resize(size, Image.Resampling.LANCZOS)
+    image, scale = to_look_at(image, LARGEST, SMALLEST)
     order = range(len(labels))[::-1]
     texts = [classes[labels[i]] + ("" if scores is None else f" {scores[i]:.2f}") for i in order]
     draw_boxes(

@@ -43,7 +43,7 @@ class DetectMetric:
         overlap 0.5 over 11 points, voc07; things and pictures; per_class {name: {ap, ap50, ...}}; what the
         report draws: curves, and confusion[true][said] of what is sure enough to be shown, ground last."""
         found = self.boxes.compute()
-        per_class = found.pop("per_class")
+        per_class, curves = found.pop("per_class"), found.pop("curves")
         voc = self.boxes.voc(points=11)
         figures: dict[str, Any] = {**found, "voc07": voc["map"]}
         if self.masks is not None:
@@ -51,7 +51,7 @@ class DetectMetric:
         figures["images"] = len(self.boxes)
         figures["per_class"] = per_class
         figures["confusion"] = self.boxes.confusion(SURE, 0.5).tolist()
-        figures["curves"] = self.boxes.curves()
+        figures["curves"] = curves
         return figures
 
 

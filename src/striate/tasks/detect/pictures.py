@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from striate import ink
 from striate.data.overlay import palette
+from striate.data.store import seen
 from striate.matrix import confusion_matrix
 from striate.task import Facts, Picture
 from striate.tasks.detect.draw import draw
@@ -79,8 +80,7 @@ def _examples(classes: list[str], shown: dict[str, Any]) -> Picture:
     rows, store = torch.linspace(0, count - 1, min(SHOWN, count)).round().long(), shown["images"]
     face, parts = ink.font(14), []
     for i in rows.tolist():
-        pixels = store[i] if isinstance(store, torch.Tensor) else store.batch(torch.tensor([i]))[0][0]
-        image = Image.fromarray(np.ascontiguousarray(pixels.cpu().numpy().transpose(1, 2, 0)).squeeze())
+        image = seen(store, i)
         known = truth["labels"][i] >= 0
         boxes, labels = (truth[key][i][known].numpy() for key in ("boxes", "labels"))
         answer = shown["output"][i]

@@ -10,11 +10,10 @@ from torch import Tensor
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.ops import batched_nms
 
-from striate.data.picture import Picture
+from striate.data.picture import Picture, to_draw_on
 from striate.data.prepare import Fit
 from striate.data.rle import decode as pixels_of
 from striate.data.rle import encode
-from striate.errors import BadData
 from striate.task import Facts
 from striate.tasks.detect.draw import draw
 from striate.tasks.detect.onestage import Dense
@@ -69,9 +68,7 @@ class Detections:
 
     def draw(self, image: Picture | None = None) -> Image.Image:
         """The picture with a named box around every thing, and its mask over it where there is one."""
-        image = image if image is not None else self.image
-        if image is None:
-            raise BadData(f"{self.file}: the prediction kept no picture to draw on; give draw() the picture.")
+        image = to_draw_on(image, self.image, self.file)
         masks = None if self.masks is None else [pixels_of(mask) for mask in self.masks]
         return draw(image, self.boxes, self.scores, self.labels, masks, self.classes, self.file)
 

@@ -62,7 +62,8 @@ class PoseMetric:
     @torch.no_grad()
     def update(self, output: Joints | Tensor, target: Target) -> None:
         """`Joints` or what `keep` made of them, and the truth."""
-        stages, truth = keep(output)[..., :2].double(), target["keypoints"].cpu().double()
+        output = keep(output)
+        stages, truth = output[..., :2].double(), target["keypoints"].cpu().double()
         known = truth[..., 2] > 0
         apart = (stages - truth[:, None, :, :2]).norm(dim=-1)
         box = _longer(truth, known)[:, None]

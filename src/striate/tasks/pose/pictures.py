@@ -7,6 +7,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from striate import ink
+from striate.data.store import seen
 from striate.task import Facts, Picture
 from striate.tasks.pose.predict import over
 
@@ -68,9 +69,7 @@ def _examples(facts: Facts, shown: dict[str, Any]) -> Picture:
     order = (-apart).argsort()[torch.linspace(0, len(apart) - 1, min(SHOWN, len(apart))).round().long()]
     store, columns = shown["images"], []
     for i in order.tolist():
-        pixels = store[i] if isinstance(store, torch.Tensor) else store.batch(torch.tensor([i]))[0][0]
-        array = np.ascontiguousarray(pixels.cpu().numpy().transpose(1, 2, 0)).squeeze()
-        image = Image.fromarray(array).convert("RGB")
+        image = seen(store, i)
         pair = [over(image, joints.double().numpy(), facts) for joints in (truth[i], said[i])]
         columns.append([part.resize((round(TALL * part.width / part.height), TALL)) for part in pair])
     wide = columns[0][0].width

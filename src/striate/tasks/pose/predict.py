@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from striate.data.overlay import skeleton
-from striate.data.picture import Picture, open_picture
+from striate.data.overlay import skeleton, to_look_at
+from striate.data.picture import Picture, open_picture, to_draw_on
 from striate.data.prepare import Fit
-from striate.errors import BadData
 from striate.task import Facts
 from striate.tasks.pose.data import LARGER
 from striate.tasks.pose.metric import keep
@@ -37,9 +36,7 @@ class Pose:
 
     def draw(self, image: Picture | None = None) -> Image.Image:
         """The picture with the skeleton over it: its right side orange, its left side blue."""
-        image = image if image is not None else self.image
-        if image is None:
-            raise BadData(f"{self.file}: the prediction kept no picture to draw on; give draw() the picture.")
+        image = to_draw_on(image, self.image, self.file)
         seen = open_picture(image, self.file or None).convert("RGB")
         return over(seen, self.joints, self.facts)
 
@@ -78,9 +75,7 @@ class People:
 
     def draw(self, image: Picture | None = None) -> Image.Image:
         """The picture with a skeleton over everybody: the right side orange, the left side blue."""
-        image = image if image is not None else self.image
-        if image is None:
-            raise BadData(f"{self.file}: the prediction kept no picture to draw on; give draw() the picture.")
+        image = to_draw_on(image, self.image, self.file)
         seen = open_picture(image, self.file or None).convert("RGB")
         sides = LARGER * (self.boxes[:, 2:] - self.boxes[:, :2]).max(axis=1)
         return over(seen, self.joints, self.facts, sides=sides.tolist())
@@ -99,9 +94,7 @@ def over(
 ) -> Image.Image:
     """The picture, enlarged where it is small, and in its pixels the joints (K, 3) of one person drawn over
     it, or (P, K, 3) of several who fill squares of `sides`."""
-    scale = min(largest / max(image.size), max(1.0, SMALLEST / max(image.size)))
-    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    drawn = image.resize(size, Image.Resampling.LANCZOS)
+    drawn, scale = to_look_at(image, largest, SMALLEST)
     points = np.concatenate([joints[..., :2] * scale, np.where(joints[..., 2:] > 0, 2, 0)], axis=-1)
     people = points.reshape(-1, *points.shape[-2:])
     for one, side in zip(people, sides or [max(image.size)] * len(people), strict=True):

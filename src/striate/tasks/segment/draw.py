@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from striate import ink
-from striate.data.overlay import over, palette
+from striate.data.overlay import over, palette, to_look_at
 from striate.data.picture import Picture, open_picture
 
 LARGEST, SMALLEST = 1024, 360
@@ -17,13 +17,11 @@ ROWS = 24
 def draw(picture: Picture, mask: np.ndarray, classes: tuple[str, ...], name: str = "") -> Image.Image:
     """The picture with `mask` uint8 (H, W) over it and the legend beside it."""
     image = open_picture(picture, name or None).convert("RGB")
-    scale = min(LARGEST / max(image.size), max(1.0, SMALLEST / max(image.size)))
-    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    seen = over(image.resize(size, Image.Resampling.LANCZOS), mask, len(classes))
-    key = legend(mask, classes, size[1])
-    sheet = Image.new("RGB", (size[0] + key.width, max(size[1], key.height)), ink.PAPER)
+    seen = over(to_look_at(image, LARGEST, SMALLEST)[0], mask, len(classes))
+    key = legend(mask, classes, seen.height)
+    sheet = Image.new("RGB", (seen.width + key.width, max(seen.height, key.height)), ink.PAPER)
     sheet.paste(seen, (0, 0))
-    sheet.paste(key, (size[0], 0))
+    sheet.paste(key, (seen.width, 0))
     return sheet
 
 

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
 from striate import ink
 from striate.data.masks import IGNORED
 from striate.data.overlay import over
+from striate.data.store import seen
 from striate.task import Facts, Picture
 from striate.tasks.segment.draw import legend
 
@@ -61,8 +61,7 @@ def _examples(classes: list[str], shown: dict[str, Any]) -> Picture:
     sheet = Image.new("RGB", (3 * (WIDE + 8) + key.width, height), ink.PAPER)
     pen = ImageDraw.Draw(sheet)
     for line, i in enumerate(order.tolist()):
-        pixels = store[i] if isinstance(store, torch.Tensor) else store.batch(torch.tensor([i]))[0][0]
-        image = _image(pixels).resize((WIDE, tall), Image.Resampling.LANCZOS)
+        image = seen(store, i).resize((WIDE, tall), Image.Resampling.LANCZOS)
         truth, answer = (over(image, mask[i].numpy(), len(classes), 0.75) for mask in (true, said))
         y = line * (tall + 28)
         for column, part in enumerate((image, truth, answer)):
@@ -72,9 +71,3 @@ def _examples(classes: list[str], shown: dict[str, Any]) -> Picture:
     sheet.paste(key, (3 * (WIDE + 8), 0))
     caption = "The picture, the truth and the answer, from the worst of the set to the best."
     return Picture("Examples", caption, ink.png(sheet))
-
-
-def _image(pixels: torch.Tensor) -> Image.Image:
-    """uint8 (C, H, W) -> a colour picture."""
-    array = np.ascontiguousarray(pixels.cpu().numpy().transpose(1, 2, 0))
-    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).convert("RGB")

@@ -9,10 +9,9 @@ from PIL import Image
 from torch import Tensor
 
 from striate.data.overlay import palette
-from striate.data.picture import Picture
+from striate.data.picture import Picture, to_draw_on
 from striate.data.prepare import Fit
 from striate.data.rle import encode
-from striate.errors import BadData
 from striate.task import Facts
 from striate.tasks.segment.draw import draw
 
@@ -50,9 +49,7 @@ class Segmentation:
 
     def draw(self, image: Picture | None = None) -> Image.Image:
         """The picture with every class in its colour over it, and a legend."""
-        image = image if image is not None else self.image
-        if image is None:
-            raise BadData(f"{self.file}: the prediction kept no picture to draw on; give draw() the picture.")
+        image = to_draw_on(image, self.image, self.file)
         return draw(image, self.mask, self.classes, self.file)
 
     def files(self) -> dict[str, Image.Image]:
