@@ -498,7 +498,7 @@ def test_tables_for_people(capsys: pytest.CaptureFixture[str]) -> None:
         assert part in said
 
 
-def test_what_cannot_be_explained_is_refused(trained: striate.Run, tmp_path: Path) -> None:
+def test_what_cannot_be_explained_or_written_is_refused(trained: striate.Run, tmp_path: Path) -> None:
     (tmp_path / "theirs.json").write_text("[]")
     with pytest.raises(BadSetting, match="from 0 to 1"):
         explain(trained, tmp_path / "theirs.json", reported=37.2)
@@ -509,3 +509,6 @@ def test_what_cannot_be_explained_is_refused(trained: striate.Run, tmp_path: Pat
         explain(classify, tmp_path / "theirs.json")
     done = CliRunner().invoke(app, ["evaluate", str(trained.path), "--reported", "0.3"])
     assert isinstance(done.exception, BadSetting) and "--explain FILE" in str(done.exception)
+    answers = str(tmp_path / "answers.json")
+    done = CliRunner().invoke(app, ["evaluate", str(trained.path), "--results", answers, "--tta"])
+    assert isinstance(done.exception, BadSetting) and "plain answers" in str(done.exception)

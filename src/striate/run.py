@@ -136,8 +136,9 @@ class Run:
         source = self.source(data)
         split = split or final_split(source)
         output, truth = self.answers(source, split)
-        numbers = source.notes.get("category_ids") or list(range(1, len(source.classes) + 1))
-        return {"split": split, **_figures(self, output, truth)}, self.task.results(output, truth, numbers)
+        return {"split": split, **_figures(self, output, truth)}, self.task.results(
+            output, truth, source.class_numbers
+        )
 
     def source(self, data: str | Path | None = None) -> Source:
         """`data`, or the set that the run was trained on, split as it was then."""

@@ -54,9 +54,11 @@ def evaluate(
     from striate.run import evaluate_together, load
 
     opened = [load(run) for run in runs]
+    plain = len(runs) == 1 and not (refine or tta or views or scales or dense)
+    if results is not None and not plain:
+        raise BadSetting("--results FILE takes one run and its plain answers.")
     if explain is not None or reported is not None:
-        plain = len(runs) == 1 and results is None and not (refine or tta or views or scales or dense)
-        if explain is None or not plain:
+        if explain is None or results is not None or not plain:
             raise BadSetting("--explain FILE takes one run and its plain answers; --reported goes with it.")
         _explain(opened[0], explain, data, split, reported, json)
         return

@@ -62,8 +62,7 @@ def _copied(split: Split, folder: Path) -> Iterator[tuple[int, str, tuple[int, i
 
 
 def _coco(source: Source, out: Path, lost: Lost) -> None:
-    ids = source.notes.get("category_ids", list(range(1, len(source.classes) + 1)))
-    joints = source.notes.get("joints", [])
+    ids, joints = source.class_numbers, source.notes.get("joints", [])
     categories: list[dict[str, Any]] = []
     with_joints = _classes_with_joints(source) if joints else set()
     for place, (number, name) in enumerate(zip(ids, source.classes, strict=True)):

@@ -69,6 +69,11 @@ class Source:
     licence: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
     """What else the data says about itself, plain JSON: `background`, the name of class 0 of masks where the
-    classes are of things; `joints`, `bones` and `mirrored` of a skeleton; a vocabulary."""
+    classes are of things; `joints`, `bones` and `mirrored` of a skeleton; `category_ids`; a vocabulary."""
     warnings: list[str] = field(default_factory=list)
     """What was noticed while reading and left out: one line each, naming the file."""
+
+    @property
+    def class_numbers(self) -> list[int]:
+        """What COCO's files call the classes: the data's own numbers, or 1 and on."""
+        return self.notes.get("category_ids") or list(range(1, len(self.classes) + 1))

@@ -47,8 +47,8 @@ def explain(
     pictures = source.splits[one_of("split", split, source.splits)]
     names = {int(number): pictures.name(i) for i, number in enumerate(pictures.targets["image_id"])}
     metric.update(*run.answers(source, split))
-    classes = source.notes.get("category_ids") or list(range(1, len(source.classes) + 1))
-    return {"split": split, **compare(metric.precision, entries, classes, names, reported, theirs)}
+    found = compare(metric.precision, entries, source.class_numbers, names, reported, theirs)
+    return {"split": split, **found}
 
 
 def compare(
