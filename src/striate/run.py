@@ -136,9 +136,8 @@ class Run:
         source = self.source(data)
         split = split or final_split(source)
         output, truth = self.answers(source, split)
-        return {"split": split, **_figures(self, output, truth)}, self.task.results(
-            output, truth, source.class_numbers
-        )
+        answers = self.task.results(output, truth, source.class_numbers)
+        return {"split": split, **_figures(self, output, truth)}, answers
 
     def source(self, data: str | Path | None = None) -> Source:
         """`data`, or the set that the run was trained on, split as it was then."""
