@@ -98,8 +98,8 @@ class Run:
         Args:
             data: the set that the run was trained on, where none is given.
             tta: average each picture with its mirror image; without it, as the run was trained.
-            views: crops of each picture whose answers are averaged: 1, 2, 5, 10 (Krizhevsky 2012) or 144
-                (Szegedy 2014).
+            views: crops of each picture whose answers are averaged: 1, 2, 5, 6 (Jordan 2024), 10
+                (Krizhevsky 2012) or 144 (Szegedy 2014).
             scales: lengths of the shorter side, in pixels, at which pictures are looked at and averaged.
             dense: run the network convolutionally over whole pictures (Simonyan & Zisserman 2015).
             refine: make the answers follow the pictures' outlines (segmentation: superpixels).

@@ -1,5 +1,7 @@
 """Ten crops, scales, dense evaluation and votes, against the same done by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,27 @@ def test_scales_are_averaged_and_one_view_is_plain(split) -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("border", [0, 2])
+def test_six_views_are_moves_by_a_pixel_and_mirror_images(split, border) -> None:
+    net, x = network(), normal(split.images[..., 2:-2, 2:-2])
+    prepare = replace(PREPARE, size=(16 - 2 * border,) * 2, border=border)
+    pictures = Split(
+        split.images[..., 2 + border : -2 - border, 2 + border : -2 - border].copy(), split.targets
+    )
+    if border:
+        sides = (border, border)
+        x = normal(np.pad(pictures.images, ((0, 0), (0, 0), sides, sides)))
+    upper = torch.cat([x[..., 1:2, :], x[..., :-1, :]], dim=2)  # what was above row 0 is a reflection: row 1
+    lower = torch.cat([x[..., 1:, :], x[..., -2:-1, :]], dim=2)
+    down_right = torch.cat([upper[..., 1:2], upper[..., :-1]], dim=3)
+    up_left = torch.cat([lower[..., 1:], lower[..., -2:-1]], dim=3)
+    windows = [w for one in (x, down_right, up_left) for w in (one, one.flip(-1))]
+    by_hand = torch.stack([net(w).softmax(1) for w in windows]).mean(0)
+    answers = look(net, pictures, prepare, crops=6)[0]
+    torch.testing.assert_close(answers.exp(), by_hand, rtol=1e-4, atol=1e-6)
+
+
+@torch.no_grad()
 def test_googlenets_crops_are_three_squares_and_what_they_hold() -> None:
     wide = np.random.default_rng(1).integers(0, 255, (2, 3, 20, 29), dtype=np.uint8)
     net, label = network(), {"label": np.array([0, 1])}
@@ -74,7 +97,7 @@ def test_googlenets_crops_are_three_squares_and_what_they_hold() -> None:
 
 
 def test_what_cannot_be_looked_at_is_refused(split) -> None:
-    with pytest.raises(BadSetting, match="views 3: there are 1, 2, 5, 10, 144"):
+    with pytest.raises(BadSetting, match="views 3: there are 1, 2, 5, 6, 10, 144"):
         look(network(), split, PREPARE, crops=3)
     with pytest.raises(BadSetting, match="scale 12 is below the network's pictures of 16"):
         look(network(), split, PREPARE, crops=5, scales=[12])

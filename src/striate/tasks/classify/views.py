@@ -1,7 +1,8 @@
 """Several looks at one picture, averaged: crops, mirror images, scales, dense evaluation, other networks.
 
 Ten crops are those of Krizhevsky et al. 2012, section 4.1: the corners and the centre, and their mirror
-images, the ten softmax answers averaged. 144 are those of Szegedy et al. 2014, section 7: three squares of a
+images, the ten softmax answers averaged. Six are those of Jordan 2024, section 3.5: the picture, the picture moved
+by a pixel, and mirror images. 144 are those of Szegedy et al. 2014, section 7: three squares of a
 picture at each of four scales, of each its corners and centre and the square itself made small, and mirror
 images. Dense evaluation is that of Simonyan and Zisserman 2015, section
 3.2: the network runs convolutionally over the whole picture and its mirror image, the score maps are averaged
@@ -15,8 +16,9 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
-from striate.data.augment import normalise, resize
+from striate.data.augment import centre, normalise, resize
 from striate.data.picture import encoded, header
 from striate.data.prepare import Prepare
 from striate.data.source import Split
@@ -26,8 +28,9 @@ from striate.models.dense import fully_convolutional
 from striate.task import Target
 from striate.tasks.classify.data import targets
 
-CROPS = (1, 2, 5, 10, 144)
-"""Centre; centre and mirror image; corners and centre; those and their mirror images; GoogLeNet's."""
+CROPS = (1, 2, 5, 6, 10, 144)
+"""Centre; centre and mirror image; corners and centre; moved by a pixel; corners, centre and their mirror
+images; GoogLeNet's."""
 FOUR_SCALES = (256, 288, 320, 352)
 """Of the shorter side, for a network of 224."""
 
@@ -64,18 +67,19 @@ def look(
     side = min(prepare.size)
     if crops not in CROPS:
         raise BadSetting(f"views {crops}: there are {', '.join(map(str, CROPS))}.")
-    if prepare.border and (dense or scales or crops > 2):
+    fixed = crops in (1, 2, 6)
+    if prepare.border and (dense or scales or not fixed):
         raise BadSetting(
             "views: this network's pictures have a black border, so there is nothing to crop; use --tta."
         )
     usual = FOUR_SCALES if crops == 144 else FOUR_SCALES[:1]
     chosen = tuple(scales) or (
-        (side,) if dense or crops < 5 else tuple(round(side * scale / 224) for scale in usual)
+        (side,) if dense or fixed else tuple(round(side * scale / 224) for scale in usual)
     )
     small = [scale for scale in chosen if scale < side]
     if small:
         raise BadSetting(f"scale {small[0]} is below the network's pictures of {side}: give {side} or more.")
-    one = _dense if dense else _squares if crops == 144 else _cropped
+    one = _dense if dense else {6: _moved, 144: _squares}.get(crops, _cropped)
     total, truth, left_out = None, {}, []
     for scale in chosen:
         probabilities, truth, left_out = one(network, split, prepare, scale, crops)
@@ -123,6 +127,29 @@ def _cropped(
     with decode(split, prepare, targets) as store:
         answers = _mean_softmax(store, windows, network)
         return answers, store.targets, store.left_out
+
+
+def _moved(
+    network: nn.Module, split: Split, prepare: Prepare, scale: int, _: int
+) -> tuple[Tensor, Target, list[str]]:
+    """The mean softmax of pictures where they are, a pixel up and left, a pixel down and right, and mirrored.
+
+    What comes in at the edges is the reflection of the pixels beside them.
+    """
+    if prepare.border == 0:
+        prepare = replace(prepare, margin=(scale - min(prepare.size)) // 2)
+    height, width = prepare.input[1:]
+
+    def windows(images: Tensor) -> Iterator[Tensor]:
+        around = pad(normalise(centre(images, prepare), prepare), (1, 1, 1, 1), mode="reflect")
+        for start in range(3):
+            window = around[..., start : start + height, start : start + width]
+            window = window.contiguous(memory_format=torch.channels_last)
+            yield window
+            yield window.flip(-1)
+
+    with decode(split, prepare, targets) as store:
+        return _mean_softmax(store, windows, network), store.targets, store.left_out
 
 
 def _dense(
