@@ -1,10 +1,10 @@
 """Several looks at one picture, averaged: crops, mirror images, scales, dense evaluation, other networks.
 
 Ten crops are those of Krizhevsky et al. 2012, section 4.1: the corners and the centre, and their mirror
-images, the ten softmax answers averaged. Six are those of Jordan 2024, section 3.5: the picture, the picture moved
-by a pixel, and mirror images. 144 are those of Szegedy et al. 2014, section 7: three squares of a
-picture at each of four scales, of each its corners and centre and the square itself made small, and mirror
-images. Dense evaluation is that of Simonyan and Zisserman 2015, section
+images, the ten softmax answers averaged. Six are those of Jordan 2024, section 3.5: the picture, the picture
+moved by a pixel in two directions, and mirror images. 144 are those of Szegedy et al. 2014, section 7: three
+squares of a picture at each of four scales, of each its corners and centre and the square itself made small,
+and mirror images. Dense evaluation is that of Simonyan and Zisserman 2015, section
 3.2: the network runs convolutionally over the whole picture and its mirror image, the score maps are averaged
 over places, the softmax over mirror images and scales.
 
