@@ -19,7 +19,7 @@ def train(
     ),
     recipe: str = typer.Option(
         None,
-        help="fast, classic, muon, places, finetune or paper (the network's own).",
+        help="fast, classic, muon, sprint, places, finetune or paper (the network's own).",
         show_default="fast; places for detect, pose, segment",
     ),
     epochs: int = typer.Option(None, help="Passes over the training pictures.", show_default="the recipe's"),

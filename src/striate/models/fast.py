@@ -22,6 +22,8 @@ from torch import Tensor, nn
 
 WIDTHS = (64, 256, 256)
 """Of the network for 94 %; the paper's for 95 % has (128, 384, 384)."""
+NARROW = (32, 128, 256)
+"""Ours, where the time is in the arithmetic: 44 million multiply-adds, so more epochs in the same time."""
 
 EPSILON = 5e-4
 """Added to the variance of a whitened direction: directions of hardly any variance are mostly noise."""
@@ -114,3 +116,8 @@ def norm(width: int) -> nn.BatchNorm2d:
 def fast(classes: int = 10, channels: int = 3, widths: tuple[int, int, int] = WIDTHS) -> Fast:
     """The network for 94 % on CIFAR-10."""
     return Fast(widths, classes, channels)
+
+
+def fast_narrow(classes: int = 10, channels: int = 3) -> Fast:
+    """The network for 94 % on a processor."""
+    return Fast(NARROW, classes, channels)

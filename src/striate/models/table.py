@@ -147,6 +147,7 @@ MODELS: dict[str, Model] = {
     "fast": Model(
         _any_size(fast.fast), 2024, JORDAN, 3, 32, 1_972_792, 118_147_360, False, 10, 9, 1, "CIFAR-10", 6.0
     ),
+    "fast-narrow": Model(_any_size(fast.fast_narrow), 2026, "ours", 3, 32, 1_089_720, 44_274_208, least=9),
     "nielsen-shallow": _mnist("nielsen-shallow", 79_510, 79_400, 2.20),
     "nielsen-conv1": _mnist("nielsen-conv1", 289_630, 577_000, 1.22),
     "nielsen-conv2": _mnist("nielsen-conv2", 85_670, 1_633_000, 0.94),
