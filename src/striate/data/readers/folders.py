@@ -96,8 +96,8 @@ def arrange(
             astray[parts[0] if len(parts) > 1 else "the top"] += 1
         elif len(inside) == 1:
             raise BadData(
-                f"{where}: {name} lies in no class folder; put each class's pictures in a folder of its own, or "
-                "give boxes, joints or masks with them (COCO, VOC, YOLO, LSP; masks in a folder beside them)"
+                f"{where}: {name} lies in no class folder; put each class's pictures in a folder of its own, "
+                "or give boxes, joints or masks with them (COCO, VOC, YOLO, LSP; masks in a folder beside)"
             )
         else:
             found.setdefault(split, {}).setdefault(inside[0], []).append(name)
