@@ -16,6 +16,7 @@ def reproduce(
     quick: bool = typer.Option(False, "--quick", help="A scaled-down run; what was scaled is printed."),
     only: str = typer.Option(None, help="Only the rows whose name contains this."),
     seed: int = typer.Option(0, help="Of the first training; a vote takes those that follow."),
+    set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="A field of every row's recipe."),
     out: str = typer.Option(None, help="Where the runs go.", show_default="runs/reproduce-EXPERIMENT"),
     download: bool = typer.Option(False, "--download", help="Fetch a named set that is not here."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
@@ -27,6 +28,7 @@ def reproduce(
     from striate.data.findings import counted
     from striate.reproduce import EXPERIMENTS
     from striate.reproduce.runner import rows
+    from striate.training.recipes import assignments
 
     if experiment is None:
         for name, one in EXPERIMENTS.items():
@@ -38,13 +40,18 @@ def reproduce(
     say(f"{chosen.title}\n{chosen.source}\nunlike there: {chosen.differs}")
     if quick:
         say(f"scaled down: {chosen.scaled}")
+    if set_:
+        say(f"changed: {', '.join(set_)}")
+    options: dict[str, Any] = {"quick": quick, "only": only, "download": download}
+    options |= {"changes": assignments(set_), "seed": seed}
+    found = {"experiment": experiment, "quick": quick, "changed": set_, "figure": chosen.figure}
     table = []
-    for row in rows(chosen, folder, quick=quick, seed=seed, only=only, download=download, say=say):
+    for row in rows(chosen, folder, **options, say=say):
         table.append(row)
-        found = {"experiment": experiment, "quick": quick, "figure": chosen.figure, "rows": table}
+        found["rows"] = table
         (folder / "results.json").write_text(jsonlib.dumps(found, indent=1), encoding="utf-8")
     if json:
-        print_json({"experiment": experiment, "quick": quick, "figure": chosen.figure, "rows": table})
+        print_json(found)
         return
     _print(table, chosen.figure)
 

@@ -2,7 +2,8 @@
 
 The operators are those that PyTorch's own compiler calls on CPUs. They want the filters reordered for the
 size of the input; that is done at the first batch of a size, and costs no more than it costs an ordinary
-convolution, which reorders them every time.
+convolution, which reorders them every time. Where Winograd's way is faster, the filters are transformed for
+it in place of that, and take four times their memory.
 """
 
 import operator
@@ -11,6 +12,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+
+from striate.winograd import Room, convolve, takes, transformed
 
 ADDS = (operator.add, operator.iadd, torch.add)
 RELUS = (F.relu, torch.relu, torch.relu_, F.relu_)
@@ -31,12 +34,19 @@ class FusedConv(nn.Module):
         self.output: tuple[int, ...] = ()
         self.filters: Tensor | None = None
         """Reordered for inputs of `size`, which give results of the size `output`."""
+        self.points: Tensor | None = None
+        """The filters as `winograd.transformed` gives them, once they were wanted for any size."""
+        self.winograd = False
+        """Whether inputs of `size` are for them."""
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
         if not self._takes(x, other):
             y = self.conv(x) if other is None else self.conv(x) + other
             return F.relu(y) if self.relu else y
         bias = None if self.conv.bias is None else self.conv.bias.detach()
+        if self.winograd and self.points is not None:
+            y = convolve(x, self.points, Room(), bias, relu=self.relu and other is None)
+            return y if other is None else y.add_(other).relu_() if self.relu else y.add_(other)
         run, last = torch.ops.mkldnn._convolution_pointwise, "relu" if self.relu else None
         if other is None:
             return run(x, self.filters, bias, *self.place, last or "none", [], "")
@@ -48,7 +58,12 @@ class FusedConv(nn.Module):
             return False
         if self.size != x.shape:
             weight, size = self.conv.weight.detach(), tuple(x.shape)
-            self.filters = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.place, list(size))
+            padding, stride, dilation, groups = self.place
+            self.winograd = takes(x, weight, None, stride, padding, dilation, groups)
+            if self.winograd and self.points is None:
+                self.points = transformed(weight)
+            if not self.winograd:
+                self.filters = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.place, list(size))
             self.size, self.output = size, self._output(x)
         return other is None or (other.dtype == x.dtype and other.shape == self.output)
 

@@ -22,6 +22,7 @@ def rows(
     folder: Path,
     *,
     quick: bool = False,
+    changes: dict[str, Any] | None = None,
     seed: int = 0,
     only: str | None = None,
     download: bool = False,
@@ -30,21 +31,23 @@ def rows(
 ) -> Iterator[Row]:
     """Train what is not yet trained in `folder`, and yield the table row by row.
 
-    `only` takes the lines whose name contains it. A training that was killed goes on from its checkpoint.
+    `only` takes the lines whose name contains it; `changes` are fields of every line's recipe.
+    A training that was killed goes on from its checkpoint.
     """
     for line in experiment.lines:
         if only and only.lower() not in line.name.lower():
             continue
         say(f"{line.name}: {counted(line.seeds, 'training')}")
-        runs = [
-            _trained(line, folder, quick, seed + number, download, progress) for number in range(line.seeds)
-        ]
-        yield _row(experiment, line, runs, range(seed, seed + line.seeds))
+        recipe = line.changes | (line.quick if quick else {}) | (changes or {})
+        seeds = range(seed, seed + line.seeds)
+        runs = [_trained(line, folder, recipe, number, download, progress) for number in seeds]
+        yield _row(experiment, line, runs, seeds)
 
 
-def _trained(line: Line, folder: Path, quick: bool, seed: int, download: bool, progress: bool) -> Run:
+def _trained(
+    line: Line, folder: Path, changes: dict[str, Any], seed: int, download: bool, progress: bool
+) -> Run:
     """The run of one line and seed; votes find the run of the line that trained the same network."""
-    changes = line.changes | (line.quick if quick else {})
     named = line.net if line.net in MODELS else "design"
     digest = hashlib.blake2b(repr((line.net, line.size, sorted(changes.items()))).encode(), digest_size=4)
     place = folder / f"{Path(line.data).stem}-{named}-{digest.hexdigest()}-seed{seed}"

@@ -24,6 +24,7 @@ from striate.training.checkpoint import restore, save_state, save_tensors
 from striate.training.optim import AveragedWeights, make_optimizer, picture_scale, rate, renormalise, set_rate
 from striate.training.recipes import Recipe
 from striate.training.recompute import blocks, recomputed
+from striate.winograd import Winograd
 
 Row = dict[str, Any]
 """`{"row": "step", epoch, step, steps, loss, lr, images_per_second}` while an epoch runs and
@@ -41,9 +42,10 @@ class Step(nn.Module):
         self.network, self.task, self.smoothing = network, task, recipe.label_smoothing
         self.precision = precision(recipe, device)
         self.blocks = blocks(network) if recipe.recompute else []
+        self.convolutions = convolutions(recipe, device)
 
     def forward(self, images: Tensor, target: Target) -> Tensor:
-        with self.precision, recomputed(self.blocks):
+        with self.precision, self.convolutions, recomputed(self.blocks, self.convolutions):
             output = self.task.forward(self.network, images, target)
             return torch.stack(list(self.task.loss(output, target, self.smoothing).values())).sum()
 
@@ -54,6 +56,12 @@ def precision(recipe: Recipe, device: torch.device) -> AbstractContextManager:
     if recipe.precision == "bfloat16" or (recipe.precision == "auto" and able):
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()
+
+
+def convolutions(recipe: Recipe, device: torch.device) -> AbstractContextManager:
+    """Winograd's convolutions where they may be faster, else PyTorch's."""
+    plain = recipe.channels_last and recipe.precision != "bfloat16" and not recipe.compile
+    return Winograd() if recipe.winograd and plain and device.type == "cpu" else nullcontext()
 
 
 @dataclass

@@ -40,11 +40,14 @@ def _convolutions(module: nn.Module) -> int:
 
 
 @contextmanager
-def recomputed(found: list[nn.Module]) -> Generator[None]:
-    """While it is entered, the blocks keep only their inputs for the backward pass, which may come later."""
+def recomputed(found: list[nn.Module], way: AbstractContextManager) -> Generator[None]:
+    """While it is entered, the blocks keep only their inputs for the backward pass, which may come later.
+
+    `way` is entered for the second time through, as it was for the first.
+    """
     for block in found:
         block.forward = partial(
-            checkpoint, block.forward, use_reentrant=False, context_fn=partial(_contexts, block)
+            checkpoint, block.forward, use_reentrant=False, context_fn=partial(_contexts, block, way)
         )
     try:
         yield
@@ -53,20 +56,23 @@ def recomputed(found: list[nn.Module]) -> Generator[None]:
             del block.forward
 
 
-def _contexts(block: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
+def _contexts(
+    block: nn.Module, way: AbstractContextManager
+) -> tuple[AbstractContextManager, AbstractContextManager]:
     """For the first time through and for the second."""
-    return nullcontext(), _without_statistics(block)
+    return nullcontext(), _without_statistics(block, way)
 
 
 @contextmanager
-def _without_statistics(block: nn.Module) -> Generator[None]:
+def _without_statistics(block: nn.Module, way: AbstractContextManager) -> Generator[None]:
     """Batch norms that leave their running statistics as they are: the batch was counted the first time."""
     norms = [part for part in block.modules() if isinstance(part, _NormBase)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
-        yield
+        with way:
+            yield
     finally:
         for norm, (momentum, count) in zip(norms, before, strict=True):
             norm.momentum, norm.num_batches_tracked = momentum, count

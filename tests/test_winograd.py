@@ -1,0 +1,145 @@
+"""Winograd's convolutions are PyTorch's, gradients included, and are taken where they are meant to be."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from striate import models, winograd
+from striate.models.folding import for_inference
+from striate.models.fused import FusedConv
+from striate.tasks import TASKS
+from striate.training.loop import Step
+from striate.training.recipes import Recipe
+from striate.winograd import Convolution, Room, Winograd, convolve, pays, takes, transformed
+
+CPU = torch.device("cpu")
+
+
+def near(found: Tensor, expected: Tensor, tolerance: float = 3e-5) -> bool:
+    """Within so much of the largest value."""
+    return bool((found - expected).abs().max() <= tolerance * expected.abs().max())
+
+
+def gradients(y: Tensor, dy: Tensor, of: list[Tensor]) -> list[Tensor]:
+    return list(torch.autograd.grad(y, of, dy))
+
+
+@given(
+    n=st.integers(1, 5), c=st.integers(1, 9), o=st.integers(1, 9), h=st.integers(1, 14), w=st.integers(1, 14),
+    block=st.sampled_from([1, 2000, 1 << 20]), bias=st.booleans(), last=st.booleans(),
+)  # fmt: skip
+def test_results_and_gradients_are_direct_convolutions(
+    n: int, c: int, o: int, h: int, w: int, block: int, bias: bool, last: bool
+) -> None:
+    torch.manual_seed(n + 10 * h + 200 * w)
+    x = torch.randn(n, c, h, w).contiguous(memory_format=torch.channels_last).requires_grad_()
+    filters, b = torch.randn(o, c, 3, 3, requires_grad=True), torch.randn(o, requires_grad=True)
+    leaves = [x, filters, b] if bias else [x, filters]
+    expected = F.conv2d(x, filters, b if bias else None, padding=1)
+    dy = torch.randn_like(expected, memory_format=torch.channels_last if last else torch.contiguous_format)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winograd, "BLOCK", block)  # many blocks, of few rows of one picture, or one of all
+        found = Convolution.apply(x, filters, b if bias else None, Room())
+        assert near(found, expected)
+        for one, other in zip(gradients(found, dy, leaves), gradients(expected, dy, leaves), strict=True):
+            assert near(one, other)
+        clipped = convolve(x.detach(), transformed(filters.detach()), Room(), b.detach(), relu=True)
+    assert near(clipped, F.relu(F.conv2d(x, filters, b, padding=1)).detach(), 1e-4)
+
+
+def test_one_room_serves_layers_of_different_sizes_in_turn() -> None:
+    room = Room()
+    for n, c, o, side in ((4, 8, 16, 12), (1, 3, 2, 5), (2, 16, 8, 12)):
+        x, filters = torch.randn(n, c, side, side), torch.randn(o, c, 3, 3)
+        assert near(convolve(x, transformed(filters), room), F.conv2d(x, filters, padding=1))
+
+
+OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a stride": ({"stride": 2, "padding": 1}, {}),
+    "no border": ({}, {}),
+    "groups": ({"padding": 1, "groups": 2}, {}),
+    "a dilation": ({"padding": 1, "dilation": 2}, {}),
+    "a border in words": ({"padding": "same"}, {}),
+    "another size": ({"kernel_size": 5, "padding": 1}, {}),
+    "a reflected border": ({"padding": 1, "padding_mode": "reflect"}, {}),
+    "doubles": ({"padding": 1}, {"dtype": torch.float64}),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_convolutions_stay_as_they_are(name: str) -> None:
+    torch.manual_seed(0)
+    settings, kind = OTHERS[name]
+    layer = nn.Conv2d(128, 128, **({"kernel_size": 3} | settings)).to(**kind)
+    x = torch.randn(8, 128, 16, 16, **kind).contiguous(memory_format=torch.channels_last)
+    with Winograd() as way:
+        found = layer(x)
+    assert torch.equal(found, layer(x)) and not way.room.held
+
+
+def test_a_layer_of_many_channels_is_taken_and_one_of_few_is_not() -> None:
+    torch.manual_seed(0)
+    for channels, taken in ((128, True), (32, False)):
+        layer = nn.Conv2d(channels, channels, 3, padding=1)
+        x = torch.randn(16, channels, 16, 16).contiguous(memory_format=torch.channels_last)
+        with Winograd() as way:
+            found = layer(x)
+        assert near(found, layer(x)) and bool(way.room.held) == taken
+        assert torch.equal(found, layer(x)) != taken  # 1e-6 apart: not the same sums
+    assert not takes(torch.randn(16, 128, 16, 16), layer.weight, None, 1, 1, 1, 1)  # not channels last
+
+
+def test_what_pays() -> None:
+    vgg = {64: 224, 128: 112, 256: 56, 512: 28}
+    assert [pays((8, width, side, side), width, "training") for width, side in vgg.items()] == [
+        False, True, True, True,
+    ]  # fmt: skip
+    assert pays((8, 512, 16, 16), 512) and not pays((1, 512, 4, 4), 512, "training")  # one tile, all filters
+    assert not pays((64, 256, 5, 5), 256)  # four tiles of 4x4 for 25 pixels
+
+
+def test_networks_learn_the_same() -> None:
+    """Of a batch: the loss, and every gradient; twice the same bits."""
+    torch.manual_seed(0)
+    network = models.network("vgg11-bn", classes=10, channels=3, size=(64, 64)).eval()  # no dropout
+    network = network.to(memory_format=torch.channels_last)
+    x = torch.randn(16, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    target = {"label": torch.arange(16) % 10}
+    recipe = Recipe(epochs=1, batch=16)
+
+    def learned(recipe: Recipe) -> tuple[Tensor, list[Tensor]]:
+        loss = Step(network, TASKS["classify"], recipe, CPU)(x, target)
+        return loss, list(torch.autograd.grad(loss, list(network.parameters())))
+
+    loss, found = learned(recipe)
+    again, twice = learned(recipe)
+    assert torch.equal(loss, again) and all(torch.equal(a, b) for a, b in zip(found, twice, strict=True))
+    loss_directly, expected = learned(Recipe(epochs=1, batch=16, winograd=False))
+    assert abs(loss - loss_directly) < 1e-4 and any(
+        not torch.equal(a, b) for a, b in zip(found, expected, strict=True)
+    )
+    for (name, _), a, b in zip(network.named_parameters(), found, expected, strict=True):
+        assert (a - b).norm() <= 1e-2 * b.norm() + 1e-6, name  # a pool may take its second largest
+
+
+@pytest.mark.parametrize("net", ["vgg11", "resnet18"])
+def test_answers_take_it_with_filters_transformed_once(net: str) -> None:
+    torch.manual_seed(0)
+    network = models.network(net, classes=10, channels=3, size=(128, 128)).eval()
+    network = network.to(memory_format=torch.channels_last)
+    quick = for_inference(network)
+    x = torch.randn(4, 3, 128, 128).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        for some in (x, x[:1], x):
+            assert near(quick(some), network(some), 1e-4)
+        convolutions = [layer for layer in quick.modules() if isinstance(layer, FusedConv)]
+        taken = [layer for layer in convolutions if layer.winograd]
+        assert taken and all(layer.conv.kernel_size == (3, 3) for layer in taken)
+        points = [layer.points for layer in taken]
+        quick(x)
+    assert all(layer.points is before for layer, before in zip(taken, points, strict=True))
