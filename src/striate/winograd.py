@@ -12,13 +12,12 @@ Everything here is channels last: a pixel's channels lie together.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
-from torch import Tensor
-from torch.nn.modules.utils import _pair
-from torch.overrides import TorchFunctionMode
+from torch import Tensor, nn
 
 B = [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
      [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]]  # fmt: skip
@@ -55,7 +54,7 @@ def pays(input: tuple[int, ...], outputs: int, use: str = "ready") -> bool:
     n, c, h, w = input
     tiles = n * ceil(h / 4) * ceil(w / 4)
     multiplied = tiles * (c * outputs + MOVING * (c + outputs)) + FILTERING[use] * c * outputs
-    return min(c, outputs) >= NARROWEST and 36 * multiplied * GAIN < 9 * n * h * w * c * outputs
+    return 36 * multiplied * GAIN < 9 * n * h * w * c * outputs
 
 
 def transformed(filters: Tensor) -> Tensor:
@@ -232,41 +231,49 @@ class Convolution(torch.autograd.Function):
         return dx, dfilters, dy.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None, None
 
 
-class Winograd(TorchFunctionMode):
-    """While it is entered, every convolution for which it pays is computed this way."""
+class Winograd:
+    """While it is entered, a network's convolutions are computed this way where it pays; again and again."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, network: nn.Module) -> None:
+        self.layers = [layer for layer in network.modules() if suits(layer)]
         self.room = Room()
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __enter__(self) -> None:
+        for layer in self.layers:
+            layer.forward = partial(self.run, layer)
+
+    def __exit__(self, *_: object) -> None:
+        for layer in self.layers:
+            del layer.forward
+
+    def run(self, layer: nn.Conv2d, input: Tensor) -> Tensor:
+        """What `layer` makes of its input."""
         use = "training" if torch.is_grad_enabled() else "answer"
-        if func is torch.conv2d and not kwargs and len(args) == 7 and takes(*args, use):
-            x, filters, bias = args[:3]
-            if use == "training":
-                return Convolution.apply(x, filters, bias, self.room)
-            return convolve(x, transformed(filters), self.room, bias)
-        return func(*args, **(kwargs or {}))
+        if not takes(layer, input, use):
+            return nn.Conv2d.forward(layer, input)
+        if use == "training":
+            return Convolution.apply(input, layer.weight, layer.bias, self.room)
+        return convolve(input, transformed(layer.weight), self.room, layer.bias)
 
 
-def takes(
-    x: Tensor,
-    filters: Tensor,
-    bias: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    groups: int,
-    use: str = "ready",
-) -> bool:
-    """Whether a convolution (PyTorch's arguments) is of the kind that this is for, and whether it pays."""
+def suits(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Whether a layer is a 3x3 convolution of stride 1 with a border of one zero, and of enough channels."""
     return (
-        all(_pair(given) == (1, 1) for given in (stride, padding, dilation))
-        and groups == 1
-        and x.dim() == 4
-        and tuple(filters.shape[2:]) == (3, 3)
+        type(layer) is nn.Conv2d
+        and layer.kernel_size == (3, 3)
+        and layer.stride == layer.dilation == layer.padding == (1, 1)
+        and layer.groups == 1
+        and layer.padding_mode == "zeros"
+        and min(layer.in_channels, layer.out_channels) >= NARROWEST
+    )
+
+
+def takes(layer: nn.Conv2d, x: Tensor, use: str = "ready") -> bool:
+    """Whether a layer that suits should work on x this way."""
+    return (
+        x.dim() == 4
+        and x.dtype == layer.weight.dtype == torch.float32
+        and x.device.type == "cpu"
         and x.is_contiguous(memory_format=torch.channels_last)
-        and x.dtype == filters.dtype == torch.float32
-        and x.device.type == filters.device.type == "cpu"
-        and pays(tuple(x.shape), len(filters), use)
+        and pays(tuple(x.shape), layer.out_channels, use)
     )

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from striate.winograd import Room, convolve, takes, transformed
+from striate.winograd import Room, convolve, suits, takes, transformed
 
 ADDS = (operator.add, operator.iadd, torch.add)
 RELUS = (F.relu, torch.relu, torch.relu_, F.relu_)
@@ -58,8 +58,7 @@ class FusedConv(nn.Module):
             return False
         if self.size != x.shape:
             weight, size = self.conv.weight.detach(), tuple(x.shape)
-            padding, stride, dilation, groups = self.place
-            self.winograd = takes(x, weight, None, stride, padding, dilation, groups)
+            self.winograd = suits(self.conv) and takes(self.conv, x)
             if self.winograd and self.points is None:
                 self.points = transformed(weight)
             if not self.winograd:

@@ -42,7 +42,7 @@ class Step(nn.Module):
         self.network, self.task, self.smoothing = network, task, recipe.label_smoothing
         self.precision = precision(recipe, device)
         self.blocks = blocks(network) if recipe.recompute else []
-        self.convolutions = convolutions(recipe, device)
+        self.convolutions = convolutions(network, recipe, device)
 
     def forward(self, images: Tensor, target: Target) -> Tensor:
         with self.precision, self.convolutions, recomputed(self.blocks, self.convolutions):
@@ -58,10 +58,10 @@ def precision(recipe: Recipe, device: torch.device) -> AbstractContextManager:
     return nullcontext()
 
 
-def convolutions(recipe: Recipe, device: torch.device) -> AbstractContextManager:
+def convolutions(network: nn.Module, recipe: Recipe, device: torch.device) -> AbstractContextManager:
     """Winograd's convolutions where they may be faster, else PyTorch's."""
     plain = recipe.channels_last and recipe.precision != "bfloat16" and not recipe.compile
-    return Winograd() if recipe.winograd and plain and device.type == "cpu" else nullcontext()
+    return Winograd(network) if recipe.winograd and plain and device.type == "cpu" else nullcontext()
 
 
 @dataclass
