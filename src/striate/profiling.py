@@ -1,13 +1,15 @@
 """Where the time of a training step goes: each layer beside what the machine can do at most.
 
 A layer is timed alone, forward and backward, on what it is fed in a real batch; the machine's peak is that of
-a large matrix product, measured in the same run. What is no module (additions, the loss, the optimizer) is
+a large matrix product, measured in the same run. A convolution that is computed with fewer multiplications than
+its definition's (winograd.py) may be above it. What is no module (additions, the loss, the optimizer) is
 the difference to the whole step.
 """
 
 import copy
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,6 +21,7 @@ from striate.experiment import Experiment
 from striate.models.folding import plain_part
 from striate.tracing import trace
 from striate.training.forecast import forecast
+from striate.training.loop import convolutions
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def profile(setup: Experiment, rounds: int = 5) -> Profile:
         peak=peak(images.device),
         batch=len(images),
         step=len(images) / speeds[layout][setup.recipe.batch],
-        layers=tuple(_layers(network, images, rounds)),
+        layers=tuple(_layers(network, images, rounds, convolutions(network, setup.recipe, images.device))),
         speeds=speeds,
     )
 
@@ -123,8 +126,8 @@ def _speed(setup: Experiment, channels_last: bool, batch: int) -> float:
     return len(loader.store) / forecast(setup.network, setup.task, loader, recipe, 0).seconds
 
 
-def _layers(network: nn.Module, images: Tensor, rounds: int) -> list[LayerTime]:
-    """Every module without children that ran, in the order it ran."""
+def _layers(network: nn.Module, images: Tensor, rounds: int, way: AbstractContextManager) -> list[LayerTime]:
+    """Every module without children that ran, in the order it ran; `way` is how convolutions are computed."""
     fed: dict[str, Tensor] = {}
     parts = {name: part for name, part in network.named_modules() if not any(part.children())}
     hooks = [
@@ -140,7 +143,8 @@ def _layers(network: nn.Module, images: Tensor, rounds: int) -> list[LayerTime]:
     kinds = {row.name: row.kind for row in rows}
     found = []
     for number, (name, x) in enumerate(fed.items()):
-        forward, backward, output = _alone(parts[name], x, wants_input=number > 0, rounds=rounds)
+        with way:
+            forward, backward, output = _alone(parts[name], x, wants_input=number > 0, rounds=rounds)
         kind = kinds.get(name, type(parts[name]).__name__.lower())
         size, passes = tuple(output.shape[1:]), 3 if number else 2
         found.append(LayerTime(name, kind, size, costs.get(name, 0), passes, forward, backward))
