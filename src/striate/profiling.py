@@ -1,9 +1,9 @@
 """Where the time of a training step goes: each layer beside what the machine can do at most.
 
 A layer is timed alone, forward and backward, on what it is fed in a real batch; the machine's peak is that of
-a large matrix product, measured in the same run. A convolution that is computed with fewer multiplications than
-its definition's (winograd.py) may be above it. What is no module (additions, the loss, the optimizer) is
-the difference to the whole step.
+a large matrix product, measured in the same run, and a convolution with fewer multiplications than it is
+counted with (winograd.py) may be above it. What is no module (additions, the loss, the optimizer) is the
+difference to the whole step.
 """
 
 import copy
