@@ -8,6 +8,7 @@ from sklearn.datasets import load_digits
 from striate.data.derived import moved
 from striate.data.source import Split
 from striate.design import NAMED
+from striate.errors import BadSetting
 from striate.models import MODELS, network
 from striate.reproduce import EXPERIMENTS
 from striate.reproduce.experiment import Experiment, Line
@@ -77,3 +78,9 @@ def test_rows_vote_and_are_not_trained_twice(folders, tmp_path) -> None:
     assert [row["name"] for row in rows(experiment, out, quick=True, only="vote", say=said.append)] == [
         "vote of three"
     ]
+    shorter = rows(
+        experiment, out, quick=True, changes={"epochs": "1"}, only="one", progress=False, say=said.append
+    )
+    assert [row["epochs"] for row in shorter] == [1] and len(list(out.iterdir())) == 4  # another training
+    with pytest.raises(BadSetting, match="no row has that in its name. There are: one; vote of three"):
+        next(rows(experiment, out, only="two"))

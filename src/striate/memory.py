@@ -4,8 +4,8 @@ A step of training (batch in, forward, cross-entropy, backward, SGD with momentu
 while every storage is watched from its first tensor to its last: the peak of what lives at once is what an
 allocator must hold. Convolutional networks run channels-last, as the training loop has them.
 
-What it leaves out: the libraries' own scratch space (up to 7 % in networks measured on a CPU), the process
-before it trains (some 400 MB of Python and PyTorch), and some 40 MB of freed memory that a C library keeps:
+What it leaves out: the libraries' own scratch space (up to 7 % in networks measured on a CPU), the room for
+transformed filters and tiles (winograd.py: under 140 MB for 512 channels), the process before it trains (some 400 MB of Python and PyTorch), and some 40 MB of freed memory that a C library keeps:
 see `arrange_memory`, which a training calls first.
 """
 

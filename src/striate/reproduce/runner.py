@@ -7,7 +7,7 @@ from typing import Any
 
 from striate.data.derived import DERIVED
 from striate.data.findings import counted
-from striate.errors import BadRun
+from striate.errors import BadRun, BadSetting
 from striate.models import MODELS
 from striate.reproduce.experiment import Experiment, Line
 from striate.run import Run, evaluate_together, load
@@ -33,10 +33,15 @@ def rows(
 
     `only` takes the lines whose name contains it; `changes` are fields of every line's recipe.
     A training that was killed goes on from its checkpoint.
+
+    Raises:
+        BadSetting: no line has `only` in its name, or a recipe has no such field.
     """
-    for line in experiment.lines:
-        if only and only.lower() not in line.name.lower():
-            continue
+    wanted = [line for line in experiment.lines if (only or "").lower() in line.name.lower()]
+    if not wanted:
+        names = "; ".join(line.name for line in experiment.lines)
+        raise BadSetting(f"--only {only}: no row has that in its name. There are: {names}.")
+    for line in wanted:
         say(f"{line.name}: {counted(line.seeds, 'training')}")
         recipe = line.changes | (line.quick if quick else {}) | (changes or {})
         seeds = range(seed, seed + line.seeds)
