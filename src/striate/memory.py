@@ -5,8 +5,9 @@ while every storage is watched from its first tensor to its last: the peak of wh
 allocator must hold. Convolutional networks run channels-last, as the training loop has them.
 
 What it leaves out: the libraries' own scratch space (up to 7 % in networks measured on a CPU), the room for
-transformed filters and tiles (winograd.py: under 140 MB for 512 channels), the process before it trains (some 400 MB of Python and PyTorch), and some 40 MB of freed memory that a C library keeps:
-see `arrange_memory`, which a training calls first.
+transformed filters and tiles (winograd.py: under 140 MB for 512 channels), the process before it trains (some
+400 MB of Python and PyTorch), and some 40 MB of freed memory that a C library keeps: see `arrange_memory`,
+which a training calls first.
 """
 
 import ctypes
