@@ -40,11 +40,10 @@ BLOCK = 1 << 20
 """Numbers of transformed tiles that are worked on at a time: 4 MB, what a processor keeps at hand. Or as many
 as the transformed filters have, which every block reads."""
 
-
 MOVING = 110.0
 """Multiplications in whose time one number of a tile, or of a result's, is transformed; measured."""
-FILTERING = {"ready": 20.0, "answer": 60.0, "training": 110.0}
-"""The same for one number of a filter: read only, transformed too, or with its gradient."""
+FILTERING = {"ready": 20.0, "training": 110.0}
+"""The same for one number of a filter: transformed before and only read, or transformed with its gradient."""
 NARROWEST, GAIN = 48, 1.05
 """The fewest channels, and by how much it has to be faster."""
 
@@ -232,7 +231,7 @@ class Convolution(torch.autograd.Function):
 
 
 class Winograd:
-    """While it is entered, a network's convolutions are computed this way where it pays; again and again."""
+    """While it is entered, a network's convolutions learn this way where it pays; again and again."""
 
     def __init__(self, network: nn.Module) -> None:
         self.layers = [layer for layer in network.modules() if suits(layer)]
@@ -248,12 +247,9 @@ class Winograd:
 
     def run(self, layer: nn.Conv2d, input: Tensor) -> Tensor:
         """What `layer` makes of its input."""
-        use = "training" if torch.is_grad_enabled() else "answer"
-        if not takes(layer, input, use):
-            return nn.Conv2d.forward(layer, input)
-        if use == "training":
+        if takes(layer, input, "training"):
             return Convolution.apply(input, layer.weight, layer.bias, self.room)
-        return convolve(input, transformed(layer.weight), self.room, layer.bias)
+        return nn.Conv2d.forward(layer, input)
 
 
 def suits(layer: nn.Module) -> TypeGuard[nn.Conv2d]:

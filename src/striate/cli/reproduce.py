@@ -42,13 +42,25 @@ def reproduce(
         say(f"scaled down: {chosen.scaled}")
     if set_:
         say(f"changed: {', '.join(set_)}")
-    options: dict[str, Any] = {"quick": quick, "only": only, "download": download}
-    options |= {"changes": assignments(set_), "seed": seed}
-    found = {"experiment": experiment, "quick": quick, "changed": set_, "figure": chosen.figure}
-    table = []
-    for row in rows(chosen, folder, **options, say=say):
+    table: list[dict[str, Any]] = []
+    found = {
+        "experiment": experiment,
+        "quick": quick,
+        "changed": set_,
+        "figure": chosen.figure,
+        "rows": table,
+    }
+    for row in rows(
+        chosen,
+        folder,
+        quick=quick,
+        changes=assignments(set_),
+        seed=seed,
+        only=only,
+        download=download,
+        say=say,
+    ):
         table.append(row)
-        found["rows"] = table
         (folder / "results.json").write_text(jsonlib.dumps(found, indent=1), encoding="utf-8")
     if json:
         print_json(found)
