@@ -102,6 +102,29 @@ def test_within_a_tenth_of_a_real_training(measured, name):
     assert peak_memory(build(), (3, side, side), batch) == pytest.approx(measured[name], rel=0.1)
 
 
+HELD = """
+import torch
+from striate.memory import arrange_memory, keep_memory
+arrange_memory()
+keep_memory(needed={needed}, free=1000)
+before = torch.ones(1)
+def resident():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmRSS"))
+start = resident()
+large = torch.ones(25_000_000)
+del large
+print(resident() - start)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux says how much a process holds")
+@pytest.mark.parametrize(("needed", "kept"), [(100, True), (900, False)])
+def test_freed_memory_is_kept_where_there_is_plenty(needed, kept):
+    script = HELD.format(needed=needed)
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (int(out.stdout) > 90_000) == kept
+
+
 def test_a_network_without_activations_to_speak_of_is_its_weights_three_times():
     net = nn.Sequential(nn.Flatten(), nn.Linear(3072, 4096), nn.Linear(4096, 10))
     weights = 4 * sum(weight.numel() for weight in net.parameters())

@@ -11,7 +11,6 @@ which a training calls first.
 """
 
 import ctypes
-import os
 import sys
 import weakref
 from collections.abc import Sequence
@@ -32,24 +31,39 @@ LARGE = 8 << 20
 """Bytes of the smallest block that freeing gives back to the system; smaller ones cost more to fetch anew."""
 KEPT = 256 << 20
 """Bytes of freed small blocks that are kept for the next step."""
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+PLENTY = 3
+"""Free memory over what a training needs from which on all is kept: it takes up to 1.5 times as much then."""
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 """The numbers of these knobs in glibc's malloc.h."""
+MOST_BYTES = 2**31 - 1
+"""The largest value they take."""
 
 
 def arrange_memory() -> None:
-    """Have memory come and go as a training needs it, for the rest of the process; on Linux with glibc.
+    """Have memory come and go so that a training takes no more than its tensors; on Linux with glibc.
 
     A step frees and takes the same blocks as the one before. Left alone, glibc gives small ones back, so that
     every step fetches them anew page by page, and keeps large ones, so that a training takes up to half as
-    much again as its tensors. Here it is the other way round, and large blocks are fetched in pages of 2 MB,
-    unless a tensor was made before: PyTorch asks for those only once.
+    much again as its tensors. Here it is the other way round, for the rest of the process or until
+    `keep_memory`.
     """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(M_MMAP_THRESHOLD, LARGE)
-            mallopt(M_TRIM_THRESHOLD, KEPT)
+    _tell_glibc({M_MMAP_THRESHOLD: LARGE, M_TRIM_THRESHOLD: KEPT})
+
+
+def keep_memory(needed: int, free: int) -> None:
+    """Where there is plenty (bytes), keep all freed memory for the next step: it saves a tenth of its time.
+
+    Fetching a page from the system costs a fault and the writing of zeros.
+    """
+    if PLENTY * needed < free:
+        _tell_glibc({M_MMAP_MAX: 0, M_TRIM_THRESHOLD: MOST_BYTES})
+
+
+def _tell_glibc(knobs: dict[int, int]) -> None:
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        for knob, value in knobs.items():
+            mallopt(knob, value)
 
 
 def peak_memory(module: nn.Module, input: Sequence[int], batch: int, training: bool = True) -> int:
