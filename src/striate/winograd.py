@@ -140,8 +140,7 @@ def gradients(
     """The gradients of x (None where `input` is False) and of the filters, from that of the result."""
     x, dy = x.permute(0, 2, 3, 1), dy.permute(0, 2, 3, 1)
     channels, outputs = x.shape[3], dy.shape[3]
-    points = transformed(filters)
-    dx = torch.zeros_like(x) if input else None
+    points, dx = (transformed(filters), torch.zeros_like(x)) if input else (None, None)
     dpoints = room("dpoints", 36, outputs, channels).zero_()
     for block in blocks(x.shape, outputs):
         tiles = _tiles(x, block, room)
@@ -150,7 +149,7 @@ def gradients(
         product = room("product", 36, tiles.shape[1], outputs)
         torch.mm(RESULT.T, pieces, out=product.view(36, -1))
         dpoints.baddbmm_(product.transpose(1, 2), tiles)
-        if dx is not None:
+        if dx is not None and points is not None:
             torch.bmm(product, points, out=tiles)
             seen = room("seen", 36, tiles[0].numel())
             torch.mm(TILE.T, tiles.view(36, -1), out=seen)

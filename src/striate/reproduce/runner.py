@@ -68,7 +68,7 @@ def _trained(
             size=line.size,
             seed=seed,
             out=place,
-            resume=True,
+            resume=place.exists(),
             download=download and line.data not in DERIVED,
             progress=progress,
         )
