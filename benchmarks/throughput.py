@@ -25,6 +25,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 NETS = "resnet18@224x32,resnet50@224x16,vgg16@224x8,resnet18@32x128"
 WAYS = "ours,torchvision,timm,lightning,keras-tensorflow,keras-jax,keras-torch"
@@ -52,6 +53,7 @@ def ours(net: str, side: int, batch: int) -> None:
     from striate.data.store import decode
     from striate.memory import arrange_memory
     from striate.tasks import TASKS
+    from striate.training.forecast import forecast
     from striate.training.loop import Training
     from striate.training.recipes import Recipe
 
@@ -64,6 +66,7 @@ def ours(net: str, side: int, batch: int) -> None:
     network = models.network(net, classes=1000, channels=3, size=(side, side))
     loader = Loader(decode(split, prepare, task.targets), prepare, batch, 0, shift=side // 8, flip=True)
     recipe = Recipe(epochs=10**6, batch=batch, optimizer="sgd", lr=1e-3, weight_decay=1e-4)
+    forecast(network, task, loader, recipe, 0)  # as before every training: it arranges how memory is kept
     rows = Training(network, task, loader, recipe, evaluate=dict, row_seconds=0.0).run()
     a = torch.randn(2048, 2048)
     best = min(_seconds(lambda: a @ a) for _ in range(8))
@@ -199,8 +202,9 @@ def start(way: str, what: str, threads: int) -> subprocess.Popen:
 
 def take(process: subprocess.Popen, steps: int) -> tuple[float, float]:
     """(seconds of so many steps, the matrix product's GFLOP/s where the process said them)."""
-    process.stdin.write(f"{steps}\n")
-    process.stdin.flush()
+    with suppress(BrokenPipeError):  # where it has ended, its output says so below
+        process.stdin.write(f"{steps}\n")
+        process.stdin.flush()
     product = 0.0
     for line in process.stdout:
         word, _, number = line.partition(" ")
@@ -267,8 +271,9 @@ def main() -> None:
         race(what, chosen.ways.split(","), chosen.rounds, chosen.threads)
     import importlib.metadata as metadata
 
-    names = ("torch", "torchvision", "timm", "lightning", "keras", "tensorflow-cpu", "jax")
-    print(", ".join(f"{name} {metadata.version(name)}" for name in names))
+    names = {"torch", "torchvision", "timm", "lightning", "keras", "tensorflow-cpu", "jax"}
+    installed = names & {found.name.replace("_", "-") for found in metadata.distributions()}
+    print(", ".join(f"{name} {metadata.version(name)}" for name in sorted(installed)))
 
 
 if __name__ == "__main__":
