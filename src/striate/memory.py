@@ -13,7 +13,7 @@ which a training calls first, and up to half of the step's own after `keep_memor
 import ctypes
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -35,8 +35,8 @@ PLENTY = 3
 """Free memory over what a training needs from which on all is kept: it takes up to 1.5 times as much then."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 """The numbers of these knobs in glibc's malloc.h."""
-MOST_BYTES = 2**31 - 1
-"""The largest value they take."""
+USUAL_MMAP_MAX, MOST_BYTES = 65_536, 2**31 - 1
+"""glibc's own value of the last knob, and the largest that any takes."""
 
 
 def arrange_memory() -> None:
@@ -45,9 +45,9 @@ def arrange_memory() -> None:
     A step frees and takes the same blocks as the one before. Left alone, glibc gives small ones back, so that
     every step fetches them anew page by page, and keeps large ones, so that a training takes up to half as
     much again as its tensors. Here it is the other way round, for the rest of the process or until
-    `keep_memory`.
+    `keep_memory`, whose doing it undoes.
     """
-    _tell_glibc({M_MMAP_THRESHOLD: LARGE, M_TRIM_THRESHOLD: KEPT})
+    _tell_glibc({M_MMAP_MAX: USUAL_MMAP_MAX, M_MMAP_THRESHOLD: LARGE, M_TRIM_THRESHOLD: KEPT})
 
 
 def keep_memory(needed: int, free: int) -> None:
@@ -59,11 +59,24 @@ def keep_memory(needed: int, free: int) -> None:
         _tell_glibc({M_MMAP_MAX: 0, M_TRIM_THRESHOLD: MOST_BYTES})
 
 
+def give_memory_back() -> None:
+    """Give what is free back to the system, and have it so from now on: a training is over."""
+    arrange_memory()
+    trim = _glibc("malloc_trim")
+    if trim is not None:
+        trim(0)
+
+
 def _tell_glibc(knobs: dict[int, int]) -> None:
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    mallopt = _glibc("mallopt")
     if mallopt is not None:
         for knob, value in knobs.items():
             mallopt(knob, value)
+
+
+def _glibc(function: str) -> Callable[..., int] | None:
+    """A function of the C library, where it is glibc's."""
+    return getattr(ctypes.CDLL(None), function, None) if sys.platform == "linux" else None
 
 
 def peak_memory(module: nn.Module, input: Sequence[int], batch: int, training: bool = True) -> int:

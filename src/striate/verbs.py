@@ -11,7 +11,7 @@ from torch import nn
 from striate import experiment, profiling, settings
 from striate.data import open_data
 from striate.errors import BadRun, BadSetting
-from striate.memory import arrange_memory
+from striate.memory import arrange_memory, give_memory_back
 from striate.profiling import Profile
 from striate.run import Run, load
 from striate.settings import Settings
@@ -82,6 +82,7 @@ def train(
         return load(folder, network=None if isinstance(todo.net, str) else ready.backbone)
     finally:
         parallel.leave()
+        give_memory_back()
 
 
 def _where(given: dict, changed: dict, out: str | Path | None, resume: bool) -> tuple[Path, Settings]:
