@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+from typer.testing import CliRunner
 
+from striate.cli import app
 from striate.data.derived import moved
 from striate.data.source import Split
 from striate.design import NAMED
@@ -84,3 +86,8 @@ def test_rows_vote_and_are_not_trained_twice(folders, tmp_path) -> None:
     assert [row["epochs"] for row in shorter] == [1] and len(list(out.iterdir())) == 4  # another training
     with pytest.raises(BadSetting, match="no row has that in its name. There are: one; vote of three"):
         next(rows(experiment, out, only="two"))
+
+
+def test_options_without_an_experiment_are_refused() -> None:
+    with pytest.raises(BadSetting, match="say which experiment: nielsen, "):
+        raise CliRunner().invoke(app, ["reproduce", "--only", "dropout"]).exception

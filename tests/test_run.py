@@ -9,8 +9,10 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from typer.testing import CliRunner
 
 import striate as st
+from striate.cli import app
 from striate.errors import BadData, BadRun, BadSetting
 
 NET = "conv3-16 pad1, batchnorm, relu, pool2, softmax10"
@@ -164,3 +166,17 @@ def test_going_on_with_nothing_is_refused_or_said(tmp_path, capsys):
         st.train(out=tmp_path / "typo", resume=True)
     st.train(data="digits", net="fc10", epochs=1, out=tmp_path / "fresh", resume=True)
     assert "nothing to go on with in" in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_evaluation_says_how_it_looked_and_refuses_what_excludes_itself(run: st.Run) -> None:
+    def evaluate(*ways: str):
+        return CliRunner().invoke(app, ["evaluate", str(run.path), *ways])
+
+    assert evaluate("--views", "2").stdout.startswith("val split of digits, views 2\n")
+    found = json.loads(evaluate("--views", "2", "--json").stdout)
+    assert found["views"] == 2 and found["accuracy"] > 0.5 and "tta" not in found
+    for other in ("--dense", "--tta", "--no-tta"):
+        with pytest.raises(BadSetting, match="views 2 says by itself where to look: leave"):
+            raise evaluate("--views", "2", other).exception
+    with pytest.raises(BadSetting, match="vote 'median' is not known"):
+        raise evaluate("--vote", "median").exception

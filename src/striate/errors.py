@@ -40,6 +40,6 @@ def one_of(kind: str, name: str, known) -> str:
     known = sorted(known)
     if name in known:
         return name
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(name.lower(), known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise BadSetting(f"{kind} {name!r} is not known: {hint}There are {', '.join(known)}.")

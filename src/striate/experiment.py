@@ -79,6 +79,7 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
     facts = task.facts(source) | _chosen(todo, task)
     if todo.recipe.balance and "frequencies" not in facts:
         raise BadSetting(f"balance: the loss of {task.name} has no weights for classes; leave it at 0.")
+    weights = models.weights_file(todo.net, todo.weights, download) if todo.weights is not None else None
     published = todo.weights == "imagenet"
     net_size = SIZE if published else models.native_size(todo.net)
     net_size = net_size if task.whole else None
@@ -91,7 +92,6 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
     prepare = replace(prepare, mean=mean, std=tuple(max(s, 1e-3) for s in std))
     torch.manual_seed(todo.seed)
     backbone = models.network(todo.net, **_arguments(task, facts, prepare))
-    weights = models.weights_file(todo.net, todo.weights, download) if todo.weights is not None else None
     inner = weights is not None and not task.whole and not any("backbone." in name for name in read(weights))
     if weights is not None and inner:
         load_weights(backbone, weights, say=say)
@@ -227,7 +227,7 @@ def learn_one_batch(setup: Experiment) -> str:
     if last > first / 10:
         raise BadSetting(
             f"dry run: the loss on one batch went only from {first:.3f} to {last:.3f} in {steps} steps: "
-            f"try another learning rate (now {setup.recipe.lr:g}) or look at the labels with striate data."
+            f"the rate ({setup.recipe.lr:g}) is too high, or a paper's and slow at first, or labels wrong."
         )
     return f"one batch was learned by heart: loss {first:.3f} → {last:.4f} in {steps} steps"
 

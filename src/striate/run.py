@@ -165,6 +165,9 @@ class Run:
                 return found
         if self.task.look is None:
             raise BadSetting(f"views, scales and dense are for whole pictures, not for {self.task.name}.")
+        if views and (dense or tta is not None):
+            other = "dense" if dense else "tta"
+            raise BadSetting(f"views {views} says by itself where to look: leave {other} out.")
         self.check_classes(source)
         self.network.eval()
         output, truth, self.left_out = self.task.look(

@@ -75,6 +75,7 @@ def test_questions_run_backwards():
     answers = json.loads(run("convnetjs-cifar10", "--smallest", "--memory", "0.5", "--json").stdout)
     assert answers["smallest_input"] == [3, 32, 32] and answers["largest_batch"] > 1000
     assert "smallest input: 3×" in run("resnet20", "--smallest").stdout
+    assert "smallest input: 3×67×67" in run("alexnet", "--smallest").stdout  # built for 227, as the paper's
 
 
 def test_bad_arguments_say_what_is_right():

@@ -89,7 +89,7 @@ def both(tmp_path_factory) -> tuple[GoogLeNet, nn.Module]:
     torch.save(theirs.state_dict(), file)
     ours = googlenet_bn()
     loaded = load_weights(ours, file, lambda line: None)
-    assert loaded.by == "order" and not loaded.left
+    assert loaded.by == "name" and not loaded.left
     return ours, theirs
 
 

@@ -115,7 +115,7 @@ def test_torchvisions_weights_give_torchvisions_answers(name, tmp_path):
     ours = getattr(resnet, name)()
     loaded = load_weights(ours, tmp_path / "weights.pt", lambda line: None)
     (tmp_path / "weights.pt").unlink()
-    assert loaded.by == "order" and not loaded.left
+    assert loaded.by == "name" and not loaded.left
     x = torch.randn(4, 3, 64, 64)
     with torch.no_grad():
         for training in (False, True):

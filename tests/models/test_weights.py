@@ -2,16 +2,21 @@
 
 import os
 import pickle
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
 from striate.errors import BadWeights
+from striate.models.alexnet import alexnet_owt
+from striate.models.googlenet import googlenet_bn
 from striate.models.lenet import LeNet5Modern
-from striate.models.resnet import resnet20, resnet32
+from striate.models.resnet import resnet18, resnet20, resnet32
+from striate.models.vgg import vgg11_bn
 from striate.models.weights import load_weights
 
 
@@ -197,7 +202,7 @@ def test_a_file_cut_short_is_refused(tmp_path):
     torch.save(resnet20().state_dict(), tmp_path / "w.pt")
     whole = (tmp_path / "w.pt").read_bytes()
     (tmp_path / "w.pt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(BadWeights, match="cannot be read|refused"):
+    with pytest.raises(BadWeights, match="damaged|refused"):
         load_weights(resnet20(), tmp_path / "w.pt", say=quiet)
 
 
@@ -226,3 +231,48 @@ def test_half_precision_loads_as_float32(tmp_path):
     load_weights(net, tmp_path / "w.pt", say=quiet)
     assert net.conv1.weight.dtype == torch.float32
     assert torch.allclose(net.conv1.weight, source.conv1.weight, atol=1e-3)
+
+
+def torchvisions(network, net, **given):
+    """Our network's tensors under torchvision's names."""
+    with torch.device("meta"):
+        names = getattr(torchvision.models, net)(weights=None, **given).state_dict()
+    ours = network.state_dict()
+    assert len(names) == len(ours)
+    return {name: tensor.contiguous() for name, tensor in zip(names, ours.values(), strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("build", "net", "given"),
+    [
+        (partial(resnet18, 10), "resnet18", {}),
+        (partial(vgg11_bn, 10, size=(32, 32)), "vgg11_bn", {}),
+        (partial(alexnet_owt, 10, size=(63, 63)), "alexnet", {}),
+        (partial(googlenet_bn, 10), "googlenet", {"init_weights": False}),
+    ],
+)
+def test_torchvisions_names_load_from_safetensors_which_keep_no_order(build, net, given, tmp_path):
+    source, target = build(), build()
+    save_file(torchvisions(source, net, **given), tmp_path / "w.safetensors")
+    assert not load_weights(target, tmp_path / "w.safetensors", say=lambda _: None).left
+    for name, tensor in source.state_dict().items():
+        assert torch.equal(tensor, target.state_dict()[name])
+
+
+def test_a_googlenet_for_other_classes_leaves_all_three_classifiers(tmp_path):
+    torch.save(torchvisions(googlenet_bn(7), "googlenet", init_weights=False), tmp_path / "w.pt")
+    lines = []
+    loaded = load_weights(googlenet_bn(10), tmp_path / "w.pt", say=lines.append)
+    assert {name.rpartition(".")[0] for name in loaded.left} == {"head.fc", "aux1.fc2", "aux2.fc2"}
+    assert "classifier keeps its random start" in lines[-1]
+
+
+def test_a_googlenet_without_auxiliary_classifiers_leaves_ours_as_they_are(tmp_path):
+    bare = googlenet_bn(10, auxiliaries=False)
+    given = {"init_weights": False, "aux_logits": False}
+    torch.save(torchvisions(bare, "googlenet", **given), tmp_path / "w.pt")
+    network, lines = googlenet_bn(10), []
+    loaded = load_weights(network, tmp_path / "w.pt", say=lines.append)
+    assert {name.partition(".")[0] for name in loaded.left} == {"aux1", "aux2"}
+    assert torch.equal(network.head.fc.weight, bare.head.fc.weight)
+    assert lines[-1].endswith("has no aux1 and aux2: ours keep their random start")

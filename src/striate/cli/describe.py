@@ -79,8 +79,12 @@ def describe(
 
         answers |= {"memory_gb": memory, "largest_batch": largest_batch(module, shape, memory)}
     if smallest:
+        from striate.models import MODELS
+
         strict = floor is False or (floor is None and module is not found)
         side = smallest_input(module, shape[0], floor=not strict)
+        if net in MODELS and MODELS[net].least > 1:  # this module is built for one size, the network is not
+            side = min(side, MODELS[net].least)
         answers["smallest_input"] = [shape[0], side, side]
     if json:
         print_json(table.to_dict() | answers)

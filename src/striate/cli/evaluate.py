@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from striate.cli.results import percent, print_differences, print_json
-from striate.errors import BadSetting
+from striate.errors import BadSetting, one_of
 
 SHARES = (
     "pck",
@@ -53,6 +53,7 @@ def evaluate(
     how: dict[str, Any] = {"tta": tta, "views": views, "scales": _scales(scales), "dense": dense}
     from striate.run import evaluate_together, load
 
+    one_of("vote", vote, ("mean", "plurality"))
     opened = [load(run) for run in runs]
     plain = len(runs) == 1 and not (refine or tta or views or scales or dense)
     if results is not None and not plain:
@@ -74,10 +75,12 @@ def evaluate(
     left_out = opened[0].left_out
     if left_out:
         print(f"warning: left out {len(left_out)} unreadable: {left_out[0]}", file=sys.stderr)
+    asked = {key: value for key, value in how.items() if value} | ({"vote": vote} if len(runs) > 1 else {})
     if json:
-        print_json({"run": runs[0] if len(runs) == 1 else runs, **figures})
+        print_json({"run": runs[0] if len(runs) == 1 else runs, **asked, **figures})
         return
-    print(f"{figures['split']} split of {data or opened[0].info['data']['source']}")
+    ways = "".join(f", {key} {value}" if value is not True else f", {key}" for key, value in asked.items())
+    print(f"{figures['split']} split of {data or opened[0].info['data']['source']}{ways}")
     for run, figure in zip(runs, figures.get("each", []), strict=False):
         print(f"{run:30} {percent(figure)}")
     _print(figures)

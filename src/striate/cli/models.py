@@ -50,7 +50,8 @@ def models(
         table.add_row(*cells, row["weights"])
     Console(highlight=False, width=max(170, Console().width)).print(table)
     print(
-        "\nerror: as published; ImageNet's in the five best guesses, CIFAR-10's and MNIST's in the best.\n"
+        "\nerror: as published; MNIST's and CIFAR-10's in the best guess, ImageNet's in the five best\n"
+        "(one crop for ResNet, GoogLeNet and torchvision's two, ten for AlexNet and ZF Net, dense for VGG).\n"
         "Beside these, any design is a network: striate describe 'conv5-16 pad2, relu, pool2, softmax10'"
     )
 
@@ -133,5 +134,6 @@ def _plot(path: Path) -> None:
         axes.set_ylabel("published error, %")
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.15)
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     print(path)

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from striate.cli.results import print_json
-from striate.errors import one_of
+from striate.errors import BadSetting, one_of
 
 
 def reproduce(
@@ -31,6 +31,8 @@ def reproduce(
     from striate.training.recipes import assignments
 
     if experiment is None:
+        if only or set_ or quick:
+            raise BadSetting(f"reproduce: say which experiment: {', '.join(EXPERIMENTS)}.")
         for name, one in EXPERIMENTS.items():
             print(f"{name:14} {one.title} ({counted(len(one.lines), 'row')})")
         return

@@ -102,7 +102,8 @@ class Head(nn.Module):
 class GoogLeNet(nn.Module):
     """(B, channels, H, W) -> logits (B, classes); `norm` is the variant with batch norm.
 
-    Names and order of the weights are torchvision's, but for `head.fc` and the auxiliaries' `conv`.
+    Names and order of the weights are torchvision's, but for `head.fc` and the auxiliaries' `conv`. The parts
+    that only training needs are named by `auxiliary`.
     """
 
     widths = {"conv1": 64, "conv2": 192, "inception3": 480, "inception4": 832, "inception5": 1024}
@@ -110,7 +111,7 @@ class GoogLeNet(nn.Module):
 
     def __init__(self, classes: int = 1000, channels: int = 3, norm: bool = False, auxiliaries: bool = True):
         super().__init__()
-        self.auxiliaries = auxiliaries
+        self.auxiliary = tuple(AUXILIARY.values()) if auxiliaries else ()
         self.conv1 = conv(channels, 64, 7, norm, stride=2)
         self.conv2 = conv(64, 64, 1, norm)
         self.conv3 = conv(64, 192, 3, norm)
@@ -125,9 +126,8 @@ class GoogLeNet(nn.Module):
             module = Inception(inputs, row, norm)
             self.add_module(f"inception{name}", module)
             inputs = seen[name] = module.outputs
-        if auxiliaries:
-            for name, place in AUXILIARY.items():
-                self.add_module(place, Auxiliary(seen[name], classes, norm))
+        for name, place in zip(AUXILIARY, self.auxiliary, strict=False):
+            self.add_module(place, Auxiliary(seen[name], classes, norm))
         self.head = Head(inputs, classes, 0.2 if norm else 0.4)
         _start(self)
 
@@ -154,8 +154,7 @@ class GoogLeNet(nn.Module):
     def training_logits(self, x: Tensor) -> list[Tensor]:
         """(B, channels, H, W) -> logits (B, classes) of the head and of each auxiliary classifier."""
         maps, seen = self._walk(x)
-        others = zip(AUXILIARY.values(), seen, strict=True) if self.auxiliaries else []
-        side = [self.get_submodule(place)(x) for place, x in others]
+        side = [self.get_submodule(place)(x) for place, x in zip(self.auxiliary, seen, strict=False)]
         return [self.head(maps["inception5"]), *side]
 
     def forward(self, x: Tensor) -> Tensor:

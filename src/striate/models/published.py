@@ -74,11 +74,14 @@ def imagenet(name: str, download: bool = False) -> Path:
             f"weights imagenet of {name} ({size}): {file.name} is in none of "
             f"{', '.join(map(str, places))}; --download fetches it, or put it there, or --weights FILE."
         )
-    try:
-        if here is None:
-            print(f"{file.name} for {name}: fetching {size}; sum {file.sum}…", file=sys.stderr)
+    if here is None:
+        print(f"{file.name} for {name}: fetching {size}; sum {file.sum}…", file=sys.stderr)
+        try:
             return fetch(file, ours)
+        except BadData as why:
+            raise BadWeights(str(why)) from why
+    try:
         check(file, here)
     except BadData as why:
-        raise BadWeights(str(why)) from why
+        raise BadWeights(f"{here}: is not what torchvision published ({file.sum}): delete it") from why
     return here

@@ -3,6 +3,7 @@
 Reads `.safetensors`, and PyTorch's own files restricted to tensors: nothing in a file is ever executed.
 """
 
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from striate.errors import BadWeights
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights")
 PREFIXES = ("module.", "_orig_mod.")
 KINDS = ("weight", "bias", "running_mean", "running_var")
+NUMBERED = re.compile(rf"(features|classifier)\.(\d+)\.({'|'.join(KINDS)})")
+"""The names of torchvision's AlexNet and VGG."""
 
 Tensors = dict[str, Tensor]
 
@@ -31,15 +34,17 @@ class Loaded:
     pairs: tuple[tuple[str, str], ...]
     """(our name, the file's name) of every tensor that was loaded."""
     left: tuple[str, ...]
-    """Our names that keep their random start: the classifier, where the number of classes differs."""
+    """Our names that keep their random start: classifiers, where the number of classes differs or where they
+    are auxiliary and not in the file."""
 
 
 def load_weights(network: nn.Module, path: str | Path, say: Callable[[str], Any] = print) -> Loaded:
     """Load a file of weights into `network`, and `say` what was done, line by line.
 
-    The same names load by name. Other names load when the tensors have the same shapes in the same order,
-    and the mapping is said. The classifier may be of another number of classes: it is then left alone.
-    Either everything fits or nothing is changed.
+    The same names load by name, and so do those that torchvision gives to the same network. Other names load
+    when the tensors have the same shapes in the same order (which .safetensors files do not keep), and the
+    mapping is said. The classifier may be of another number of classes: it is then left alone, as auxiliary
+    classifiers are that the file does not have. Either everything fits or nothing is changed.
 
     Raises:
         BadWeights: the file is missing, damaged, holds more than tensors, or is of another network; the
@@ -47,10 +52,16 @@ def load_weights(network: nn.Module, path: str | Path, say: Callable[[str], Any]
     """
     path = Path(path)
     ours, theirs = _counted(network.state_dict()), _counted(read(path))
-    last = _classifier(ours)
+    side = tuple(f"{part}." for part in getattr(network, "auxiliary", ()))
+    spare = {name for name in ours if side and name.startswith(side)}
+    last = _classifiers(ours, side)
     by: Literal["name", "order"] = "name"
-    if set(ours) - last <= set(theirs) and (last <= set(theirs) or set(theirs) <= set(ours)):
-        pairs = _by_name(path, ours, theirs, last)
+    names = {name: name for name in theirs}
+    if not _same_names(ours, names, spare, last):
+        names = {_as_here(name): name for name in theirs}
+    if _same_names(ours, names, spare, last):
+        pairs = _by_name(path, ours, {mine: theirs[other] for mine, other in names.items()}, last)
+        pairs = [(mine, names[mine]) for mine in pairs]
     else:
         by, pairs = "order", _by_order(path, ours, theirs, last)
     left = [name for name in ours if name not in dict(pairs)]
@@ -60,7 +71,7 @@ def load_weights(network: nn.Module, path: str | Path, say: Callable[[str], Any]
         for mine, other in pairs:
             ours[mine].copy_(theirs[other])
     loaded = Loaded(by, tuple(pairs), tuple(left))
-    for line in _lines(path, loaded, ours):
+    for line in _lines(path, loaded, ours, last):
         say(line)
     return loaded
 
@@ -113,7 +124,7 @@ def _pytorch(path: Path) -> Any:
         ) from error
     except Exception as error:  # torch raises whatever the damaged byte leads to
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BadWeights(f"{path}: cannot be read as PyTorch weights: {reason}") from error
+        raise BadWeights(f"{path}: damaged, or no PyTorch weights at all: {reason}") from error
 
 
 def _counted(tensors: Mapping[str, Tensor]) -> Tensors:
@@ -121,27 +132,42 @@ def _counted(tensors: Mapping[str, Tensor]) -> Tensors:
     return {name: value for name, value in tensors.items() if not name.endswith("num_batches_tracked")}
 
 
-def _classifier(ours: Tensors) -> set[str]:
-    """The names of the last layer's tensors."""
-    layer = list(ours)[-1].rpartition(".")[0] if ours else ""
-    return {name for name in ours if name.rpartition(".")[0] == layer}
+def _classifiers(ours: Tensors, side: tuple[str, ...]) -> set[str]:
+    """The names of the last layer's tensors: of the network, and of every part whose name begins so."""
+    ends = [[name for name in ours if name.startswith(start)][-1:] for start in ("", *side)]
+    layers = {name.rpartition(".")[0] for end in ends for name in end}
+    return {name for name in ours if name.rpartition(".")[0] in layers}
 
 
-def _by_name(path: Path, ours: Tensors, theirs: Tensors, last: set[str]) -> list[tuple[str, str]]:
+def _same_names(ours: Tensors, theirs: Mapping[str, Any], spare: set[str], last: set[str]) -> bool:
+    """Whether the file has all our names but those it may lack."""
+    head = last - spare
+    return set(ours) - last - spare <= set(theirs) and (head <= set(theirs) or set(theirs) <= set(ours))
+
+
+def _as_here(name: str) -> str:
+    """What a tensor of torchvision's ResNets and GoogLeNet is called here."""
+    name = name.replace(".downsample.", ".shortcut.")
+    return f"head.{name}" if name.startswith("fc.") else name
+
+
+def _by_name(path: Path, ours: Tensors, theirs: Tensors, last: set[str]) -> list[str]:
     strange = [name for name in theirs if name not in ours]
     if strange:
         what = f"{strange[0]} ({shape(theirs[strange[0]])})"
         raise BadWeights(f"{path}: this network has no {what}: {_advice(ours, theirs)}")
-    other_classes = _other_classes([(ours[name], theirs.get(name)) for name in last])
-    pairs = [(name, name) for name in ours if not (other_classes and name in last)]
-    for name, _ in pairs:
+    other_classes = _other_classes([(ours[name], theirs[name]) for name in last if name in theirs])
+    both = [name for name in ours if name in theirs and not (other_classes and name in last)]
+    for name in both:
         if not _fits(ours[name], theirs[name]):
             _refuse(path, ours, name, theirs, name)
-    return pairs
+    return both
 
 
 def _by_order(path: Path, ours: Tensors, theirs: Tensors, last: set[str]) -> list[tuple[str, str]]:
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" and all(NUMBERED.fullmatch(name) for name in theirs):
+        theirs = dict(sorted(theirs.items(), key=lambda item: _place(item[0])))
+    elif path.suffix == ".safetensors":
         missing = next(name for name in ours if name not in theirs)
         raise BadWeights(
             f"{path}: has no {missing} ({shape(ours[missing])}), and .safetensors keeps no order by which "
@@ -167,15 +193,19 @@ def _by_order(path: Path, ours: Tensors, theirs: Tensors, last: set[str]) -> lis
     return pairs
 
 
+def _place(name: str) -> tuple[bool, int, int]:
+    """Where a numbered tensor is in its network."""
+    part, number, kind = name.split(".")
+    return part == "classifier", int(number), KINDS.index(kind)
+
+
 def _fits(mine: Tensor, other: Tensor) -> bool:
     return mine.shape == other.shape and mine.is_floating_point() == other.is_floating_point()
 
 
-def _other_classes(ends: Sequence[tuple[Tensor, Tensor | None]]) -> bool:
-    """Whether the classifiers differ, and only in how many classes they tell apart (or theirs is missing)."""
-    if any(other is None for _, other in ends):
-        return True
-    both = [(mine.shape, other.shape) for mine, other in ends if other is not None]
+def _other_classes(ends: Sequence[tuple[Tensor, Tensor]]) -> bool:
+    """Whether the classifiers differ, and only in how many classes they tell apart."""
+    both = [(mine.shape, other.shape) for mine, other in ends]
     return all(mine[1:] == other[1:] and mine[:1] != other[:1] for mine, other in both)
 
 
@@ -202,13 +232,15 @@ def shape(tensor: Tensor) -> str:
     return "×".join(str(length) for length in tensor.shape) or "one number"
 
 
-def _lines(path: Path, loaded: Loaded, ours: Tensors) -> list[str]:
+def _lines(path: Path, loaded: Loaded, ours: Tensors, last: set[str]) -> list[str]:
     how = "name" if loaded.by == "name" else "order and shape, ours ← theirs"
     lines = [f"{path.name}: {len(loaded.pairs)} tensors loaded by {how}"]
     if loaded.by == "order":
         lines += [f"  {mine} ← {other}  {shape(ours[mine])}" for mine, other in loaded.pairs]
-    if loaded.left:
-        lines.append(
-            f"{path.name}: the classifier keeps its random start (other classes): {', '.join(loaded.left)}"
-        )
+    absent = {name.partition(".")[0] for name in loaded.left if name not in last}
+    ends = [name for name in loaded.left if name.partition(".")[0] not in absent]
+    if ends:
+        lines.append(f"{path.name}: the classifier keeps its random start (other classes): {', '.join(ends)}")
+    if absent:
+        lines.append(f"{path.name}: has no {' and '.join(sorted(absent))}: ours keep their random start")
     return lines
