@@ -227,7 +227,7 @@ def learn_one_batch(setup: Experiment) -> str:
     if last > first / 10:
         raise BadSetting(
             f"dry run: the loss on one batch went only from {first:.3f} to {last:.3f} in {steps} steps: "
-            f"the rate ({setup.recipe.lr:g}) is too high, or a paper's and slow at first, or labels wrong."
+            f"try another rate (now {setup.recipe.lr:g}; papers' start slowly), or look at the labels."
         )
     return f"one batch was learned by heart: loss {first:.3f} → {last:.4f} in {steps} steps"
 

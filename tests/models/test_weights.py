@@ -276,3 +276,11 @@ def test_a_googlenet_without_auxiliary_classifiers_leaves_ours_as_they_are(tmp_p
     assert {name.partition(".")[0] for name in loaded.left} == {"aux1", "aux2"}
     assert torch.equal(network.head.fc.weight, bare.head.fc.weight)
     assert lines[-1].endswith("has no aux1 and aux2: ours keep their random start")
+
+
+def test_half_a_classifier_is_left_as_a_whole(tmp_path):
+    weights = resnet20().state_dict()
+    missing = list(weights)[-1]
+    torch.save({name: tensor for name, tensor in weights.items() if name != missing}, tmp_path / "w.pt")
+    loaded = load_weights(resnet20(), tmp_path / "w.pt", say=quiet)
+    assert loaded.left == tuple(list(weights)[-2:])

@@ -52,8 +52,9 @@ def evaluate(
     """
     how: dict[str, Any] = {"tta": tta, "views": views, "scales": _scales(scales), "dense": dense}
     from striate.run import evaluate_together, load
+    from striate.tasks.classify.views import VOTES
 
-    one_of("vote", vote, ("mean", "plurality"))
+    one_of("vote", vote, VOTES)
     opened = [load(run) for run in runs]
     plain = len(runs) == 1 and not (refine or tta or views or scales or dense)
     if results is not None and not plain:
@@ -75,7 +76,8 @@ def evaluate(
     left_out = opened[0].left_out
     if left_out:
         print(f"warning: left out {len(left_out)} unreadable: {left_out[0]}", file=sys.stderr)
-    asked = {key: value for key, value in how.items() if value} | ({"vote": vote} if len(runs) > 1 else {})
+    how |= {"vote": vote} if len(runs) > 1 else {"refine": refine}
+    asked = {key: value for key, value in how.items() if value}
     if json:
         print_json({"run": runs[0] if len(runs) == 1 else runs, **asked, **figures})
         return

@@ -83,5 +83,7 @@ def imagenet(name: str, download: bool = False) -> Path:
     try:
         check(file, here)
     except BadData as why:
-        raise BadWeights(f"{here}: is not what torchvision published ({file.sum}): delete it") from why
+        raise BadWeights(
+            f"{here}: is not what torchvision published ({file.sum}): delete it, then --download fetches it"
+        ) from why
     return here

@@ -135,8 +135,13 @@ def _counted(tensors: Mapping[str, Tensor]) -> Tensors:
 def _classifiers(ours: Tensors, side: tuple[str, ...]) -> set[str]:
     """The names of the last layer's tensors: of the network, and of every part whose name begins so."""
     ends = [[name for name in ours if name.startswith(start)][-1:] for start in ("", *side)]
-    layers = {name.rpartition(".")[0] for end in ends for name in end}
-    return {name for name in ours if name.rpartition(".")[0] in layers}
+    layers = {_layer(name) for end in ends for name in end}
+    return {name for name in ours if _layer(name) in layers}
+
+
+def _layer(name: str) -> str:
+    """What a tensor is part of."""
+    return name.rpartition(".")[0]
 
 
 def _same_names(ours: Tensors, theirs: Mapping[str, Any], spare: set[str], last: set[str]) -> bool:
@@ -156,8 +161,10 @@ def _by_name(path: Path, ours: Tensors, theirs: Tensors, last: set[str]) -> list
     if strange:
         what = f"{strange[0]} ({shape(theirs[strange[0]])})"
         raise BadWeights(f"{path}: this network has no {what}: {_advice(ours, theirs)}")
-    other_classes = _other_classes([(ours[name], theirs[name]) for name in last if name in theirs])
-    both = [name for name in ours if name in theirs and not (other_classes and name in last)]
+    halved = {_layer(name) for name in last if name not in theirs}  # left alone as a whole
+    whole = [name for name in last if _layer(name) not in halved]
+    alone = last if _other_classes([(ours[name], theirs[name]) for name in whole]) else last - set(whole)
+    both = [name for name in ours if name in theirs and name not in alone]
     for name in both:
         if not _fits(ours[name], theirs[name]):
             _refuse(path, ours, name, theirs, name)

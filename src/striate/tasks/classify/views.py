@@ -28,6 +28,9 @@ from striate.models.dense import fully_convolutional
 from striate.task import Target
 from striate.tasks.classify.data import targets
 
+VOTES = ("mean", "plurality")
+"""How several networks answer together; see `vote`."""
+
 CROPS = (1, 2, 5, 6, 10, 144)
 """Centre; centre and mirror image; corners and centre; moved by a pixel; corners, centre and their mirror
 images; GoogLeNet's."""
@@ -94,12 +97,12 @@ def vote(answers: Sequence[Tensor], how: str = "mean") -> Tensor:
     "mean" averages the softmax (Krizhevsky 2012). "plurality" gives each network one vote (Nielsen, chapter
     6); what it calls a probability is a share of the votes, and the mean softmax decides between equals.
     """
+    if how not in VOTES:
+        raise BadSetting(f"vote {how}: there are {' and '.join(VOTES)}.")
     softmax = torch.stack([answer.float().softmax(1) for answer in answers])
     mean = softmax.mean(0)
     if how == "mean":
         return mean.clamp(min=TINY).log()
-    if how != "plurality":
-        raise BadSetting(f"vote {how}: there are mean and plurality.")
     votes = torch.zeros_like(mean)
     for one in softmax:
         votes.scatter_add_(1, one.argmax(1, keepdim=True), torch.ones_like(mean[:, :1]))
