@@ -1,90 +1,16 @@
 """Why two figures differ: made-up cases where one cause is all of it, and sums that hold in every case."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from made_up import CLASSES, JOINTS, evaluation, explained, picture, written
 
 from striate.cli.results import print_differences
-from striate.data.rle import encode, text
-from striate.differences import compare
-from striate.differences.answers import decimals, read, understand
 from striate.differences.blame import blame
 from striate.differences.counting import Counter
 from striate.differences.walk import steps
-from striate.errors import BadData
 from striate.precision import AveragePrecision, Found, Truth
-
-CLASSES, NUMBERS = ["a", "b", "c"], [1, 5, 9]
-JOINTS, SIDE = 5, 120
-
-
-def filled(box: np.ndarray) -> np.ndarray:
-    mask = np.zeros((SIDE, SIDE), dtype=bool)
-    x1, y1, x2, y2 = np.round(box).astype(int).clip(0, SIDE)
-    mask[y1:y2, x1:x2] = True
-    return mask
-
-
-def picture(rng: np.random.Generator, number: int, kind: str) -> tuple[Truth, Found]:
-    """Some things, each found more or less well, and some mistakes; scores of 0.005 and more."""
-    n, m = int(rng.integers(1, 6)), int(rng.integers(2, 12))
-    corner = rng.uniform(0, 60, (n, 2))
-    boxes = np.concatenate([corner, corner + rng.uniform(12, 50, (n, 2))], axis=1)
-    picks = rng.integers(0, n, m)
-    said = boxes[picks] + rng.normal(0, rng.choice([1, 3, 12], (m, 1)), (m, 4))
-    said[:, 2:] = np.maximum(said[:, 2:], said[:, :2] + 1)
-    labels = rng.integers(0, 1 if kind == "joints" else len(CLASSES), n)
-    names = np.where(rng.random(m) < 0.8, labels[picks], 0)
-    truth: Truth = {"image_id": number, "boxes": boxes, "labels": labels, "crowd": rng.random(n) < 0.1}
-    truth["area"] = (boxes[:, 2:] - boxes[:, :2]).prod(1) * 0.7
-    found: Found = {"boxes": said, "labels": names, "scores": rng.uniform(0.005, 1, m)}
-    if kind == "mask":
-        truth["masks"], found["masks"] = ([encode(filled(box)) for box in some] for some in (boxes, said))
-    if kind == "joints":
-        at = boxes[:, None, :2] + rng.random((n, JOINTS, 2)) * (boxes[:, None, 2:] - boxes[:, None, :2])
-        truth["keypoints"] = np.concatenate([at, np.full((n, JOINTS, 1), 2.0)], axis=2)
-        near = at[picks] + rng.normal(0, 2, (m, JOINTS, 2))
-        found = {"labels": names, "scores": found["scores"]}
-        found["keypoints"] = np.concatenate([near, np.ones((m, JOINTS, 1))], axis=2)
-    return truth, found
-
-
-def evaluation(seed: int = 0, kind: Any = "box", count: int = 12) -> AveragePrecision:
-    rng = np.random.default_rng(seed)
-    sigmas = np.full(JOINTS, 0.07) if kind == "joints" else ()
-    classes = CLASSES[:1] if kind == "joints" else CLASSES
-    ours = AveragePrecision(classes, kind, sigmas)
-    ours.update(*zip(*(picture(rng, 10 * i + 3, kind) for i in range(count)), strict=True))
-    return ours
-
-
-def written(ours: AveragePrecision) -> list[dict[str, Any]]:
-    """Answers as a file has them, unchanged."""
-    entries = []
-    for truth, found in ours.pictures:
-        for i, label in enumerate(found["labels"]):
-            one = {"image_id": truth["image_id"], "category_id": NUMBERS[label]}
-            one["score"] = float(found["scores"][i])
-            if "boxes" in found:
-                x1, y1, x2, y2 = found["boxes"][i].tolist()
-                one["bbox"] = [x1, y1, x2 - x1, y2 - y1]
-            if "masks" in found:
-                rle = found["masks"][i]
-                one["segmentation"] = {"size": rle["size"], "counts": text(rle["counts"])}
-            if "keypoints" in found:
-                one["keypoints"] = found["keypoints"][i].ravel().tolist()
-            entries.append(one)
-    return entries
-
-
-def names(ours: AveragePrecision) -> dict[int, str]:
-    return {truth["image_id"]: f"val/{truth['image_id']:04}.png" for truth, _ in ours.pictures}
-
-
-def explained(ours: AveragePrecision, entries: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-    return compare(ours, entries, NUMBERS, names(ours), **more)
 
 
 def only_cause(found: dict[str, Any]) -> dict[str, Any]:
@@ -317,116 +243,6 @@ def test_boxes_are_compared_where_theirs_have_no_masks() -> None:
     assert found["ours"]["map"] == pytest.approx(figure(list(truth), list(said)), abs=1e-12)
     without = [{k: v for k, v in one.items() if k != "bbox"} for one in written(ours)]
     assert explained(ours, without)["kind"] == "mask"
-
-
-def test_what_the_split_does_not_have_is_left_out_and_said() -> None:
-    ours = evaluation()
-    one = written(ours)[0]
-    found = explained(ours, [*written(ours), one | {"image_id": 4000}, one | {"category_id": 2}])
-    assert found["difference"] == 0
-    assert [cause["cause"] for cause in found["causes"]] == [
-        "1 answer for pictures that are not in this split, left out",
-        "1 answer of classes that the data does not have, left out",
-    ]
-    assert "answers for other pictures counted as mistakes" in found["rules"]
-
-
-def test_pictures_may_be_named_by_their_files() -> None:
-    ours = evaluation()
-    for name in ("val/{:04}.png", "{:04}.png", "{:04}"):
-        entries = [one | {"image_id": name.format(one["image_id"])} for one in written(ours)]
-        assert explained(ours, entries)["causes"] == []
-
-
-def test_classes_counted_from_another_number_are_noticed() -> None:
-    ours = evaluation()
-    numbered = [one | {"category_id": NUMBERS.index(one["category_id"])} for one in written(ours)]
-    found = explained(ours, numbered, reported=ours.compute()["map"])
-    assert found["difference"] < 0 and found["nearest"] == ["classes numbered from 0 in order"]
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"score": None}, r"theirs, \[1\], score: None is not made of finite numbers"),
-        ({"score": float("nan")}, r"\[1\], score: nan is not made of finite"),
-        ({"score": [0.5]}, r"\[1\], score: \[0.5\] is not one number"),
-        ({"bbox": [1, 2, 3]}, r"\[1\], bbox: \[1, 2, 3\] is not 4 numbers"),
-        ({"bbox": [1, 2, -3, 4]}, r"\[1\], bbox: -3×4 is no size"),
-        ({"image_id": [3]}, r"\[1\], image_id: \[3\] is not a number or a name"),
-        ({"category_id": None}, r"\[1\], category_id: None is not a number"),
-    ],
-)
-def test_a_wrong_entry_is_named(change: dict[str, Any], said: str) -> None:
-    ours = evaluation()
-    entries = written(ours)
-    entries[1] = entries[1] | change
-    with pytest.raises(BadData, match=said):
-        explained(ours, entries)
-
-
-def test_a_missing_field_is_named() -> None:
-    ours = evaluation(kind="mask")
-    for name in ("image_id", "category_id", "score", "segmentation"):
-        entries = written(ours)
-        del entries[7][name]
-        with pytest.raises(BadData, match=rf"theirs, \[7\]: has no field '{name}'"):
-            explained(ours, entries)
-    entries = written(ours)
-    entries[2]["segmentation"] = {"size": [4, 4], "counts": [16]}
-    with pytest.raises(
-        BadData, match=r"\[2\], segmentation: size \[4, 4\] is not the picture's \[120, 120\]"
-    ):
-        explained(ours, entries)
-    entries[2]["segmentation"] = {"size": [4, 4], "counts": [15]}
-    with pytest.raises(BadData, match=r"\[2\], segmentation: a mask in run lengths has 15 pixels"):
-        explained(ours, entries)
-
-
-def test_numbers_that_have_nothing_in_common_are_shown() -> None:
-    ours = evaluation()
-    for name, said in (
-        ("image_id", "900, .*the data's 3, 13, 23"),
-        ("category_id", "900, .* data's 1, 5, 9"),
-    ):
-        entries = [one | {name: 900} for one in written(ours)]
-        with pytest.raises(BadData, match=f"theirs, {name}: the numbers differ: theirs are {said}"):
-            explained(ours, entries)
-
-
-def test_no_answers_are_answers_too() -> None:
-    found = explained(evaluation(), [])
-    assert found["theirs"]["map"] == 0
-    assert [cause["cause"] for cause in found["causes"]] == ["12 pictures without an answer of theirs"]
-
-
-def test_files_that_are_no_results_are_refused(tmp_path: Path) -> None:
-    for content, said in {
-        "{": "cannot be read as JSON",
-        '{"images": []}': "are a list of answers, and this is an object with images",
-        "[3]": r"\[0\]: 3 is not an object",
-    }.items():
-        file = tmp_path / "theirs.json"
-        file.write_text(content)
-        with pytest.raises(BadData, match=said) as error:
-            read(file)
-        assert str(error.value).startswith(str(file)) and "\n" not in str(error.value)
-    with pytest.raises(BadData, match="nowhere.json: cannot be read"):
-        read(tmp_path / "nowhere.json")
-
-
-def test_decimals_are_counted() -> None:
-    assert [decimals(np.array(some)) for some in ([1.0, 250.0], [0.5, 1], [0.125], [1 / 3])] == [
-        0,
-        1,
-        3,
-        None,
-    ]
-
-
-def test_answers_keep_the_order_of_the_file() -> None:
-    entries = [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "score": s} for s in (0.1, 0.9, 0.5)]
-    assert understand(entries, "box", [1], {1: "a"}).pictures[1]["scores"].tolist() == [0.1, 0.9, 0.5]
 
 
 def test_tables_for_people(capsys: pytest.CaptureFixture[str]) -> None:
