@@ -103,7 +103,7 @@ def _print(found: "Examination", mosaic: Path | None) -> None:
         console.print(f"sizes     {_sizes(found.sizes)}")
         modes = ", ".join(f"{mode} {count:,}" for mode, count in found.modes.items())
         console.print(f"colour    {modes}")
-    if not found.quick:
+    if found.balance and not found.quick:
         console.print(f"labels    {label_check(found)}")
     if mosaic:
         console.print(f"mosaic    {mosaic}")
