@@ -50,6 +50,17 @@ def test_a_designs_own_input_gives_way_to_the_one_asked_for():
     assert json.loads(run("conv3-4, relu", "--json").stdout)["input"] == [3, 32, 32]
 
 
+def test_classes_change_the_last_layer_alone():
+    def parameters(*words: str) -> int:
+        return json.loads(run(*words, "--json").stdout)["parameters"]
+
+    assert parameters("resnet18", "--classes", "10") == 11_689_512 - 990 * (512 + 1)
+    assert parameters("resnet18", "--classes", "1000") == 11_689_512
+    assert parameters("nielsen-conv1", "--classes", "26") == parameters("nielsen-conv1") + 16 * (100 + 1)
+    with pytest.raises(BadDesign, match="add softmax26"):
+        run("conv3-4, relu", "--classes", "26")
+
+
 def test_designs_are_strict_and_can_be_rounded():
     with pytest.raises(BrokenNetwork, match="does not fit a 31×31 input"):
         run("conv3-4 pad1, pool2, fc10", "--input", "3x31x31")

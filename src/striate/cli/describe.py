@@ -29,6 +29,13 @@ def describe(
         metavar="3x32x32",
         show_default="what the network was made for",
     ),
+    classes: int = typer.Option(
+        None,
+        min=1,
+        metavar="N",
+        help="How many it tells apart.",
+        show_default="as many as in its paper or design",
+    ),
     floor: bool = typer.Option(
         None,
         "--floor/--strict",
@@ -64,7 +71,7 @@ def describe(
         )
     from striate.tracing import BrokenNetwork, smallest_input
 
-    found, shape, label = _resolve(net, None if input is None else _shape(input))
+    found, shape, label = _resolve(net, None if input is None else _shape(input), classes)
     try:
         table, module = _trace(found, shape, batch, floor, label)
     except BrokenNetwork as error:
@@ -93,9 +100,11 @@ def describe(
         _say(answers)
 
 
-def _resolve(net: str, shape: Input | None) -> "tuple[nn.Module | Design, Input, str]":
+def _resolve(net: str, shape: Input | None, classes: int | None) -> "tuple[nn.Module | Design, Input, str]":
     """The network or design, its input, and what to call it."""
     if (Path(net) / "model.json").is_file():
+        if classes is not None:
+            raise BadSetting(f"--classes: {net} is trained, its classes are what it learned; leave it away")
         from striate import run
 
         loaded = run.load(net, device="cpu")
@@ -106,13 +115,12 @@ def _resolve(net: str, shape: Input | None) -> "tuple[nn.Module | Design, Input,
     height, width = known["size"]
     usual = known["channels"], height, width
     if "design" in known:
-        return (
-            design.from_json(known["design"]),
-            shape or usual,
-            known.get("net", Path(net).stem if net.endswith(".json") else "design"),
-        )
+        made = design.from_json(known["design"])
+        label = known.get("net", Path(net).stem if net.endswith(".json") else "design")
+        return made if classes is None else made.with_classes(classes), shape or usual, label
     channels, *size = shape or usual
-    return models.network(net, channels=channels, size=(size[0], size[1])), shape or usual, net
+    built = models.network(net, classes=classes, channels=channels, size=(size[0], size[1]))
+    return built, shape or usual, net
 
 
 def _trace(
