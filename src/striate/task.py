@@ -29,6 +29,12 @@ Target = dict[str, Any]
 Facts = dict[str, Any]
 """What the data says about itself, plain JSON: `classes`, and a skeleton or vocabulary where there is one."""
 
+PERCENT = frozenset(
+    "accuracy top5 calibration_error pixel_accuracy class_accuracy "
+    "pck pck_at_0.05 pck_at_0.2 pckh pdj pcp".split()
+)
+"""Figures that the field says in per cent; average precision and overlap it says as fractions."""
+
 
 class Metric(Protocol):
     """Collects one evaluation. Per-image sums or kept predictions, so batches of any size agree."""

@@ -146,7 +146,9 @@ def test_curves_are_svg_with_a_line_per_series():
         root = ElementTree.fromstring(svg)
         paths = root.findall(".//{http://www.w3.org/2000/svg}path[@fill='none']")
         assert len(paths) == lines
-    assert "test 1" in found["Loss"] and "accuracy 90.00 %" in found["Figures"]
+    assert "test 1" in found["Loss"] and "accuracy 0.9" in found["Figures"]
+    alone = [{"epoch": 1, "accuracy": 0.9, "top5": 0.99}]
+    assert "accuracy 90.00 %" in curves(alone)["Figures"]
 
 
 @pytest.mark.parametrize(

@@ -9,21 +9,7 @@ import typer
 
 from striate.cli.results import percent, print_differences, print_json
 from striate.errors import BadSetting, one_of
-
-SHARES = (
-    "pck",
-    "pck_at_0.05",
-    "pck_at_0.2",
-    "pckh",
-    "pdj",
-    "pcp",
-    "accuracy",
-    "top5",
-    "calibration_error",
-    "pixel_accuracy",
-    "class_accuracy",
-)
-"""Figures that are shown in per cent."""
+from striate.task import PERCENT
 
 
 def evaluate(
@@ -102,7 +88,7 @@ def _print(figures: dict) -> None:
 
     plain = {k: v for k, v in figures.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     for key, value in plain.items():
-        shown = percent(value) if key in SHARES else f"{value:,.4g}"
+        shown = percent(value) if key in PERCENT else f"{value:,.4g}"
         print(f"{key.replace('_', ' '):18} {shown}")
     classes = figures.get("per_class", {})
     if not classes:

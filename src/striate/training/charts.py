@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from striate import ink
-from striate.task import Picture
+from striate.task import PERCENT, Picture
 
 Points = list[tuple[float, float]]
 
@@ -37,10 +37,10 @@ def curves(rows: list[dict[str, Any]]) -> dict[str, str]:
     shares = {k.replace("_", " "): p for k, p in found.items() if all(0 <= y <= 1 for _, y in p)}
     shares = dict(list(shares.items())[: len(COLOURS)])
     rate = {"learning rate": _points(rows, "lr")}
-    charts = {"Loss": (losses, False), "Figures": (shares, True), "Learning rate": (rate, False)}
+    charts = {"Loss": losses, "Figures": shares, "Learning rate": rate}
     return {
-        title: chart(title, series, share)
-        for title, (series, share) in charts.items()
+        title: chart(title, series, series is shares)
+        for title, series in charts.items()
         if any(series.values())
     }
 
@@ -76,7 +76,11 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
 
 
 def chart(title: str, series: dict[str, Points], share: bool = False) -> str:
-    """One SVG with a line per series and its last value in the legend; `share` writes percent."""
+    """One SVG with a line per series and its last value in the legend.
+
+    The axis of shares begins at the least, and says percent where all of them are usually said so.
+    """
+    percent = share and all(name.replace(" ", "_") in PERCENT for name in series)
     series = {name: points for name, points in series.items() if points}
     xs = [x for points in series.values() for x, _ in points]
     ys = [y for points in series.values() for _, y in points]
@@ -90,10 +94,10 @@ def chart(title: str, series: dict[str, Points], share: bool = False) -> str:
         up = (y - y0) / (y1 - y0) if y1 > y0 else 0.5
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
-    parts = [_grid(place, x0, x1, levels, share)]
+    parts = [_grid(place, x0, x1, levels, percent)]
     for points, colour in zip(series.values(), COLOURS, strict=False):
         parts.append(_line([place(x, y) for x, y in points], colour))
-    parts.append(_legend(series, share))
+    parts.append(_legend(series, percent))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{escape(title)} by epoch" font-family="system-ui,sans-serif" font-size="13" '
@@ -101,15 +105,18 @@ def chart(title: str, series: dict[str, Points], share: bool = False) -> str:
     )
 
 
-def _grid(place: Any, x0: float, x1: float, levels: list[float], share: bool) -> str:
+def _grid(place: Any, x0: float, x1: float, levels: list[float], percent: bool) -> str:
     """A faint line and a number for every level; numbers for the epochs."""
     parts = []
     for level in levels:
         x, y = place(x0, level)
         parts.append(
             f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="currentColor" stroke-opacity=".15"/>'
-            f'<text x="{LEFT - 8}" y="{y + 4.5:.1f}" text-anchor="end">{_number(level, share)}</text>'
+            f'<text x="{LEFT - 8}" y="{y + 4.5:.1f}" text-anchor="end">{_number(level, percent)}</text>'
         )
+    parts.append(
+        f'<text x="{LEFT - 14}" y="{HEIGHT - BOTTOM + 20}" text-anchor="end" opacity=".7">epoch</text>'
+    )
     epochs = [x for x in ticks(x0, x1, 8) if x0 <= x <= x1 and x == int(x)] if x1 > x0 else [x0]
     for epoch in epochs:
         x, _ = place(epoch, levels[0])
@@ -128,21 +135,20 @@ def _line(points: Points, colour: str) -> str:
     return f'<g style="stroke:{colour}">{line}</g><g style="fill:{colour}">{dots}</g>'
 
 
-def _legend(series: dict[str, Points], share: bool) -> str:
-    """Below the chart: a dot, the name and the last value of every series, and what the axis counts."""
-    parts, step = [], (WIDTH - LEFT - 50) / max(len(series), 1)
+def _legend(series: dict[str, Points], percent: bool) -> str:
+    """Below the chart: a dot, the name and the last value of every series."""
+    parts, step = [], (WIDTH - LEFT) / max(len(series), 1)
     for number, (name, points) in enumerate(series.items()):
         x, y = LEFT + 4 + number * step, HEIGHT - 18
-        text = f"{escape(name)} {_number(points[-1][1], share, fine=True)}"
+        text = f"{escape(name)} {_number(points[-1][1], percent, fine=True)}"
         parts.append(f'<circle cx="{x:.0f}" cy="{y - 4}" r="5" style="fill:{COLOURS[number % 4]}"/>')
         parts.append(f'<text x="{x + 11:.0f}" y="{y}">{text}</text>')
-    end = f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 18}" text-anchor="end" opacity=".7">epoch</text>'
-    return "".join(parts) + end
+    return "".join(parts)
 
 
-def _number(value: float, share: bool = False, fine: bool = False) -> str:
+def _number(value: float, percent: bool = False, fine: bool = False) -> str:
     """A tick (short) or a result (`fine`: with its decimals)."""
-    if share:
+    if percent:
         return f"{100 * value:.2f} %" if fine else f"{100 * value:.6g} %"
     return f"{value:.4g}" if fine else f"{value:.6g}"
 

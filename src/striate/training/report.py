@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from striate.task import Picture
+from striate.task import PERCENT, Picture
 from striate.training.charts import curves, filters_picture
 from striate.training.checkpoint import replace_whole, write_text
 from striate.training.page import PAGE, STYLE
@@ -21,9 +21,6 @@ __all__ = ["filters_picture", "write_report"]
 
 HEADLINE = "accuracy top5 map map50 miou pck pcp bleu4 cider score loss calibration_error images".split()
 """Figures that come first, in this order; then all others in the order given."""
-
-SHARES = frozenset("accuracy top5 map map50 miou pck pcp calibration_error".split())
-"""Figures written in percent."""
 
 UNITS = {"seconds": " s", "images_per_second": " images/s"}
 
@@ -90,7 +87,7 @@ def _value(key: str, value: Any) -> str:
         return f"{value:,}" + UNITS.get(key, "")
     if not isinstance(value, float):
         return escape(str(value))
-    if key in SHARES:
+    if key in PERCENT:
         return f"{100 * value:.2f} %"
     return (f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}") + UNITS.get(key, "")
 

@@ -40,16 +40,16 @@ def pictures(figures: dict[str, Any], facts: Facts, shown: dict[str, Any]) -> li
 
 def _curves(curves: dict[str, Any], per_class: dict[str, dict[str, Any]]) -> Picture:
     """Precision over recall at an overlap of 0.5: the mean dark, each class in its colour."""
-    side, left, top = 420, 60, 16
-    sheet = Image.new("RGB", (left + side + 250, top + side + 56), ink.PAPER)
-    pen, face = ImageDraw.Draw(sheet), ink.font(14)
+    side, left, top = 840, 84, 60
+    sheet = Image.new("RGB", (left + side + 500, top + side + 100), ink.PAPER)
+    pen, face = ImageDraw.Draw(sheet), ink.font(26)
     for tick in range(0, 11, 2):
         at = top + side - tick * side / 10
-        pen.line((left, at, left + side, at), ink.PALE)
-        pen.text((left - 8, at), f"{tick / 10:g}", ink.SOFT, face, anchor="rm")
-        pen.text((left + tick * side / 10, top + side + 8), f"{tick / 10:g}", ink.SOFT, face, anchor="ma")
-    pen.text((left + side / 2, top + side + 32), "recall", ink.SOFT, face, anchor="ma")
-    pen.text((4, top - 14), "precision", ink.SOFT, face)
+        pen.line((left, at, left + side, at), ink.PALE, 2)
+        pen.text((left - 14, at), f"{tick / 10:g}", ink.SOFT, face, anchor="rm")
+        pen.text((left + tick * side / 10, top + side + 14), f"{tick / 10:g}", ink.SOFT, face, anchor="ma")
+    pen.text((left + side / 2, top + side + 56), "recall", ink.SOFT, face, anchor="ma")
+    pen.text((left, top - 24), "precision", ink.SOFT, face, anchor="ls")
     names = [name for name in curves if per_class[name]["things"]]
     colours = dict(zip(curves, palette(len(curves)), strict=True))
 
@@ -59,16 +59,16 @@ def _curves(curves: dict[str, Any], per_class: dict[str, dict[str, Any]]) -> Pic
         pen.line(list(zip(x.tolist(), y.tolist(), strict=True)), colour, width)
 
     for name in names:
-        line(curves[name], colours[name], 2 if len(names) <= NAMED else 1)
+        line(curves[name], colours[name], 4 if len(names) <= NAMED else 2)
     if len(names) > 1:
-        line(np.mean([curves[name] for name in names], axis=0), ink.INK, 3)
+        line(np.mean([curves[name] for name in names], axis=0), ink.INK, 6)
     best = sorted(names, key=lambda name: -(per_class[name]["ap50"] or 0.0))[:NAMED]
     for row, name in enumerate(best):
-        y = top + 10 + row * 26
-        pen.line((left + side + 18, y, left + side + 42, y), colours[name], 3)
-        text = ink.shorten(name, face, 120)
-        pen.text((left + side + 50, y), text, ink.INK, face, anchor="lm")
-        pen.text((left + side + 238, y), f"{per_class[name]['ap50']:.3f}", ink.SOFT, face, anchor="rm")
+        y = top + 18 + row * 46
+        pen.line((left + side + 36, y, left + side + 84, y), colours[name], 6)
+        text = ink.shorten(name, face, 260)
+        pen.text((left + side + 100, y), text, ink.INK, face, anchor="lm")
+        pen.text((left + side + 476, y), f"{per_class[name]['ap50']:.3f}", ink.SOFT, face, anchor="rm")
     caption = "Precision against recall at an overlap of 0.5, and the area under each class's curve (AP50)"
     caption += "; black is the mean." if len(names) > 1 else "."
     return Picture("Precision and recall", caption, ink.png(sheet))
