@@ -4,12 +4,14 @@ Blue is right or the answer, vermilion is wrong (Okabe and Ito's pair, told apar
 The typeface is DejaVu Sans, found in Matplotlib's folder without importing Matplotlib.
 """
 
+import math
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 PAPER, INK, SOFT, LINE, PALE = (255, 255, 255), (31, 35, 40), (96, 104, 114), (208, 215, 222), (238, 241, 244)
 BLUE, VERMILION = (0, 114, 178), (213, 94, 0)
@@ -53,6 +55,23 @@ def mix(colour: Colour, share: float, ground: Colour = PAPER) -> Colour:
 def percent(share: float) -> str:
     """0.9834 -> "98.3 %"; a share that would round to nothing is "<0.1 %"."""
     return "<0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
+
+
+def bars(rows: Sequence[tuple[str, float | None, str, str]]) -> Image.Image:
+    """A bar for every (name, share from 0 to 1, the share in words, what stands beside it)."""
+    row, width, right, face = 52, 1280, 330, font(25)
+    left = 40 + math.ceil(min(300, max((face.getlength(name) for name, *_ in rows), default=0)))
+    sheet = Image.new("RGB", (width, row * max(len(rows), 1) + 24), PAPER)
+    pen, number, full = ImageDraw.Draw(sheet), font(25, bold=True), width - right - left
+    for place, (name, share, said, beside) in enumerate(rows):
+        y = 12 + place * row
+        pen.text((left - 20, y + 26), shorten(name, face, left - 40), INK, face, anchor="rm")
+        pen.rectangle((left, y + 10, left + full, y + 42), PALE)
+        if share:
+            pen.rectangle((left, y + 10, left + max(2, round(full * share)), y + 42), BLUE)
+        pen.text((width - 190, y + 26), said, INK, number, anchor="rm")
+        pen.text((width - 20, y + 26), beside, SOFT, face, anchor="rm")
+    return sheet
 
 
 def enlarge(image: Image.Image, width: int, height: int) -> Image.Image:

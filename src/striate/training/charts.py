@@ -137,12 +137,16 @@ def _line(points: Points, colour: str) -> str:
 
 def _legend(series: dict[str, Points], percent: bool) -> str:
     """Below the chart: a dot, the name and the last value of every series."""
-    parts, step = [], (WIDTH - LEFT) / max(len(series), 1)
-    for number, (name, points) in enumerate(series.items()):
-        x, y = LEFT + 4 + number * step, HEIGHT - 18
-        text = f"{escape(name)} {_number(points[-1][1], percent, fine=True)}"
+    texts = [f"{name} {_number(points[-1][1], percent, fine=True)}" for name, points in series.items()]
+    # Room by length: a letter of this size is 7 wide on average, a dot and the gaps 36.
+    widths = [7 * len(text) + 36 for text in texts]
+    x, tight = LEFT + 4.0, min(1.0, (WIDTH - LEFT) / sum(widths))
+    parts = []
+    for number, (text, width) in enumerate(zip(texts, widths, strict=True)):
+        y = HEIGHT - 18
         parts.append(f'<circle cx="{x:.0f}" cy="{y - 4}" r="5" style="fill:{COLOURS[number % 4]}"/>')
-        parts.append(f'<text x="{x + 11:.0f}" y="{y}">{text}</text>')
+        parts.append(f'<text x="{x + 11:.0f}" y="{y}">{escape(text)}</text>')
+        x += width * tight
     return "".join(parts)
 
 

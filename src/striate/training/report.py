@@ -22,7 +22,7 @@ __all__ = ["filters_picture", "write_report"]
 HEADLINE = "accuracy top5 map map50 miou pck pcp bleu4 cider score loss calibration_error images".split()
 """Figures that come first, in this order; then all others in the order given."""
 
-UNITS = {"seconds": " s", "images_per_second": " images/s"}
+UNITS = {"seconds": " s"}
 
 
 def write_report(

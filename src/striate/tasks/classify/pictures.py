@@ -115,19 +115,8 @@ def _class_bars(per_class: dict[str, dict[str, Any]]) -> Picture:
     known = sorted(
         (c["accuracy"], c["n"], name) for name, c in per_class.items() if c["accuracy"] is not None
     )
-    listed, row, width, face = known[:BARS], 52, 1280, ink.font(25)
-    left = 40 + round(min(300, max((face.getlength(name) for *_, name in listed), default=0)))
-    sheet = Image.new("RGB", (width, row * max(len(listed), 1) + 24), ink.PAPER)
-    pen, number = ImageDraw.Draw(sheet), ink.font(25, bold=True)
-    for place, (accuracy, n, name) in enumerate(listed):
-        y = 12 + place * row
-        pen.text((left - 20, y + 26), ink.shorten(name, face, left - 40), ink.INK, face, anchor="rm")
-        pen.rectangle((left, y + 10, width - 330, y + 42), ink.PALE)
-        full = width - 330 - left
-        if accuracy > 0:
-            pen.rectangle((left, y + 10, left + max(2, round(full * accuracy)), y + 42), ink.BLUE)
-        pen.text((width - 190, y + 26), ink.percent(accuracy), ink.INK, number, anchor="rm")
-        pen.text((width - 20, y + 26), f"of {n:,}", ink.SOFT, face, anchor="rm")
+    listed = known[:BARS]
+    sheet = ink.bars([(name, share, ink.percent(share), f"of {n:,}") for share, n, name in listed])
     which = f"the {len(listed)} worst of {len(known)} classes" if len(known) > BARS else "the worst first"
     return Picture(
         "Accuracy of each class", f"The share of a class's pictures found; {which}.", ink.png(sheet)

@@ -14,7 +14,7 @@ from striate.task import Facts, Picture
 from striate.tasks.detect.draw import draw
 from striate.tasks.detect.predict import SURE
 
-SHOWN, WIDE = 6, 420
+SHOWN, WIDE = 4, 840
 """Pictures of a set that are shown, and the width of one."""
 
 LARGEST_MATRIX, NAMED = 40, 12
@@ -78,24 +78,27 @@ def _examples(classes: list[str], shown: dict[str, Any]) -> Picture:
     """Truth and answer side by side, evenly through the set."""
     truth, count = shown["target"], len(shown["output"])
     rows, store = torch.linspace(0, count - 1, min(SHOWN, count)).round().long(), shown["images"]
-    face, parts = ink.font(14), []
+    face, parts = ink.font(26), []
     for i in rows.tolist():
-        image = seen(store, i)
+        small = seen(store, i)
+        scale = WIDE / small.width
+        image = small.resize((WIDE, round(small.height * scale)), Image.Resampling.LANCZOS)
         known = truth["labels"][i] >= 0
         boxes, labels = (truth[key][i][known].numpy() for key in ("boxes", "labels"))
         answer = shown["output"][i]
         sure = {key: value[answer["scores"] >= SURE].numpy() for key, value in answer.items()}
-        pair = [
-            draw(image, boxes, None, labels, None, classes),
-            draw(image, sure["boxes"], sure["scores"], sure["labels"], None, classes),
-        ]
-        parts.append([part.resize((WIDE, round(WIDE * part.height / part.width))) for part in pair])
+        parts.append(
+            [
+                draw(image, scale * boxes, None, labels, None, classes),
+                draw(image, scale * sure["boxes"], sure["scores"], sure["labels"], None, classes),
+            ]
+        )
     tall = parts[0][0].height
-    sheet = Image.new("RGB", (2 * WIDE + 8, len(parts) * (tall + 8) + 24), ink.PAPER)
+    sheet = Image.new("RGB", (2 * WIDE + 16, len(parts) * (tall + 16) + 44), ink.PAPER)
     pen = ImageDraw.Draw(sheet)
     for column, text in enumerate(("the truth", f"the answer (scores from {SURE})")):
-        pen.text((column * (WIDE + 8), 2), text, ink.SOFT, face)
+        pen.text((column * (WIDE + 16), 4), text, ink.SOFT, face)
     for line, pair in enumerate(parts):
         for column, part in enumerate(pair):
-            sheet.paste(part, (column * (WIDE + 8), 24 + line * (tall + 8)))
+            sheet.paste(part, (column * (WIDE + 16), 44 + line * (tall + 16)))
     return Picture("Examples", "Truth and answer for pictures spread evenly over the set.", ink.png(sheet))

@@ -11,7 +11,7 @@ from striate.data.store import seen
 from striate.task import Facts, Picture
 from striate.tasks.pose.predict import over
 
-SHOWN, TALL = 8, 260
+SHOWN, TALL = 6, 320
 """People of a set that are shown, and the height of one."""
 
 
@@ -27,36 +27,27 @@ def pictures(figures: dict[str, Any], facts: Facts, shown: dict[str, Any]) -> li
 
 
 def _bars(per_joint: dict[str, dict[str, float]]) -> Picture:
-    row, face, bold = 28, ink.font(15), ink.font(15, bold=True)
-    sheet = Image.new("RGB", (760, row * len(per_joint) + 12), ink.PAPER)
-    pen = ImageDraw.Draw(sheet)
-    for line, (name, figures) in enumerate(per_joint.items()):
-        y = 6 + line * row
-        pen.text((10, y + 5), ink.shorten(name, bold, 170), ink.INK, bold)
-        pen.rounded_rectangle((190, y + 8, 590, y + 20), 6, ink.PALE)
-        if figures["pck"]:
-            pen.rounded_rectangle(
-                (190, y + 8, 190 + max(4, round(400 * figures["pck"])), y + 20), 6, ink.BLUE
-            )
-        pen.text((604, y + 5), ink.percent(figures["pck"]), ink.INK, face)
-        pen.text((676, y + 5), f"{figures['error']:.1f} px", ink.SOFT, face)
+    rows = [
+        (joint, found["pck"], ink.percent(found["pck"]), f"{found['error']:.1f} px")
+        for joint, found in per_joint.items()
+    ]
     caption = "Found within a tenth of the person's size (PCK@0.1), and the mean distance in original pixels."
-    return Picture("Joints", caption, ink.png(sheet))
+    return Picture("Joints", caption, ink.png(ink.bars(rows)))
 
 
 def _curve(values: list[float]) -> Picture:
     """The share of joints found over the distance that is allowed."""
-    side, left, top = 380, 60, 16
-    sheet = Image.new("RGB", (left + side + 30, top + side + 60), ink.PAPER)
-    pen, face = ImageDraw.Draw(sheet), ink.font(14)
+    side, left, top = 720, 84, 30
+    sheet = Image.new("RGB", (left + side + 40, top + side + 100), ink.PAPER)
+    pen, face = ImageDraw.Draw(sheet), ink.font(26)
     for tick in range(6):
         at = top + side - tick * side / 5
-        pen.line((left, at, left + side, at), ink.PALE)
-        pen.text((left - 8, at), f"{tick / 5:g}", ink.SOFT, face, anchor="rm")
-        pen.text((left + tick * side / 5, top + side + 8), f"{tick / 10:g}", ink.SOFT, face, anchor="ma")
+        pen.line((left, at, left + side, at), ink.PALE, 2)
+        pen.text((left - 14, at), f"{tick / 5:g}", ink.SOFT, face, anchor="rm")
+        pen.text((left + tick * side / 5, top + side + 14), f"{tick / 10:g}", ink.SOFT, face, anchor="ma")
     x, y = left + np.linspace(0, side, len(values)), top + side - np.asarray(values) * side
-    pen.line(list(zip(x.tolist(), y.tolist(), strict=True)), ink.BLUE, 3)
-    pen.text((left + side / 2, top + side + 34), "distance, in torsos", ink.SOFT, face, anchor="ma")
+    pen.line(list(zip(x.tolist(), y.tolist(), strict=True)), ink.BLUE, 5)
+    pen.text((left + side / 2, top + side + 56), "distance, in torsos", ink.SOFT, face, anchor="ma")
     caption = "The share of joints that lie within a distance of their true place (PDJ)."
     return Picture("Detected joints", caption, ink.png(sheet))
 

@@ -25,17 +25,21 @@ def draw(picture: Picture, mask: np.ndarray, classes: tuple[str, ...], name: str
     return sheet
 
 
-def legend(mask: np.ndarray, classes: tuple[str, ...], height: int) -> Image.Image:
-    """Classes that occur, the largest first: a square of the colour, the name, the share of the pixels."""
+def legend(mask: np.ndarray, classes: tuple[str, ...], height: int, scale: int = 1) -> Image.Image:
+    """Classes that occur, the largest first: a square of the colour, the name, the share of the pixels.
+
+    `scale` is 2 where the sheet is shown at half its pixels' size.
+    """
     counts = np.bincount(mask.ravel(), minlength=len(classes))[: len(classes)]
     order = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]][:ROWS]
-    row, face, bold = 26, ink.font(14), ink.font(14, bold=True)
-    sheet = Image.new("RGB", (230, max(height, row * len(order) + 16)), ink.PAPER)
+    row, face, bold = 26 * scale, ink.font(14 * scale), ink.font(14 * scale, bold=True)
+    sheet = Image.new("RGB", (230 * scale, max(height, row * len(order) + 16 * scale)), ink.PAPER)
     pen, colours = ImageDraw.Draw(sheet), palette(len(classes))
     for line, number in enumerate(order):
-        y = 8 + line * row
-        pen.rounded_rectangle((14, y + 4, 30, y + 20), 3, ink.mix(colours[number], 0.9))
-        pen.text((40, y + 4), ink.shorten(classes[number], bold, 120), ink.INK, bold)
+        y = 12 * scale + line * row
+        square = (14 * scale, y, 30 * scale, y + 16 * scale)
+        pen.rounded_rectangle(square, 3 * scale, ink.mix(colours[number], 0.9))
+        pen.text((40 * scale, y), ink.shorten(classes[number], bold, 120 * scale), ink.INK, bold)
         share = ink.percent(counts[number] / mask.size)
-        pen.text((222 - face.getlength(share), y + 4), share, ink.SOFT, face)
+        pen.text((222 * scale - face.getlength(share), y), share, ink.SOFT, face)
     return sheet
