@@ -141,9 +141,8 @@ def _legend(series: dict[str, Points], percent: bool) -> str:
     # Room by length: a letter of this size is 7 wide on average, a dot and the gaps 36.
     widths = [7 * len(text) + 36 for text in texts]
     x, tight = LEFT + 4.0, min(1.0, (WIDTH - LEFT) / sum(widths))
-    parts = []
+    parts, y = [], HEIGHT - 18
     for number, (text, width) in enumerate(zip(texts, widths, strict=True)):
-        y = HEIGHT - 18
         parts.append(f'<circle cx="{x:.0f}" cy="{y - 4}" r="5" style="fill:{COLOURS[number % 4]}"/>')
         parts.append(f'<text x="{x + 11:.0f}" y="{y}">{escape(text)}</text>')
         x += width * tight
