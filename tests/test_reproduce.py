@@ -1,9 +1,13 @@
 """Experiments of the literature: their tables are the published ones, and a run that was stopped goes on."""
 
+import copy
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from sklearn.datasets import load_digits
+from torch import nn
 from typer.testing import CliRunner
 
 from striate.cli import app
@@ -15,6 +19,7 @@ from striate.models import MODELS, network
 from striate.reproduce import EXPERIMENTS
 from striate.reproduce.experiment import Experiment, Line
 from striate.reproduce.runner import rows
+from striate.training.optim import make_optimizer
 from striate.training.recipes import recipe_from
 
 
@@ -39,6 +44,28 @@ def test_full_length_is_the_papers() -> None:
     recipe = recipe_from(line.recipe, line.changes, line.net)
     assert (recipe.epochs, recipe.batch, recipe.lr, recipe.momentum) == (60, 10, 0.03, 0.0)
     assert recipe.weight_decay == pytest.approx(0.1 / 5000) and recipe.schedule == "constant"
+
+
+def test_weights_behind_dropout_move_as_in_the_book() -> None:
+    """network3.py drops inputs in training and takes (1 - p) of the weights in a test: one step of each."""
+    line = EXPERIMENTS["nielsen"].lines[10]
+    ours = network(line.net).train()
+    book = copy.deepcopy(ours)
+    layers = [layer for layer in book.modules() if isinstance(layer, nn.Linear)]
+    for layer in layers:
+        layer.weight.data *= 2
+        layer.register_forward_pre_hook(lambda layer, inputs: (inputs[0] / 2,))  # undoes PyTorch's doubling
+    images, labels = torch.randn(10, 1, 28, 28), torch.arange(10)
+    for net, changes in ((ours, {}), (book, {"head_lr": 1.0})):
+        optimizer = make_optimizer(net, recipe_from(line.recipe, line.changes | changes, line.net))
+        torch.manual_seed(0)  # the same numbers are dropped
+        nn.functional.cross_entropy(net(images), labels).backward()
+        optimizer.step()
+    theirs = dict(book.named_parameters())
+    for name, weight in ours.named_parameters():
+        if not name.endswith("bias"):  # those behind dropout are slower, which the experiment says
+            expected = theirs[name] / (2 if weight.ndim == 2 else 1)
+            torch.testing.assert_close(weight, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_the_expanded_set_is_the_picture_and_its_four_neighbours() -> None:
