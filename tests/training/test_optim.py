@@ -183,6 +183,18 @@ def test_orthogonal_brings_singular_values_near_one_and_keeps_directions(shape: 
     torch.testing.assert_close(made, ours.U @ (ours.U.T @ made @ ours.Vh.T).diag().diag() @ ours.Vh)
 
 
+@pytest.mark.parametrize("shape", [(8, 27), (27, 8), (16, 16)])
+def test_orthogonal_is_the_published_iteration(shape: tuple[int, int]) -> None:
+    """Jordan et al. 2024 write it in steps of x; in double precision the order of products is no matter."""
+    torch.manual_seed(0)
+    matrix = torch.randn(shape, dtype=torch.float64)
+    x = matrix / matrix.norm()
+    for _ in range(3):
+        a = x @ x.T
+        x = 3.4445 * x - 4.7750 * a @ x + 2.0315 * a @ a @ x
+    torch.testing.assert_close(orthogonal(matrix), x, rtol=1e-5, atol=1e-6)
+
+
 def test_muon_turns_filters_and_leaves_the_rest_to_sgd() -> None:
     torch.manual_seed(0)
     network, recipe = Small(), recipe_from("fast", {"optimizer": "muon", "lr": 0.1, "weight_decay": 0})

@@ -162,10 +162,14 @@ def _adadelta(group: Group, params: list[Tensor], grads: list[Tensor], memory: l
 def _muon(
     group: Group, params: list[Tensor], grads: list[Tensor], memory: list[Memory], momentum: float
 ) -> None:
-    """Jordan et al. 2024: the step made orthogonal, on filters whose length stays 1 on average."""
+    """Jordan et al. 2024: the step made orthogonal, on filters whose length stays 1 on average.
+
+    The columns of a step may stand in any order: they are taken as they lie in memory, channels last.
+    """
     for parameter, grad, kept in zip(params, grads, memory, strict=True):
         buffer = kept["momentum_buffer"].mul_(momentum).add_(grad)
-        step = orthogonal(grad.add(buffer, alpha=momentum).flatten(1)).view(parameter.shape)
+        step = grad.add(buffer, alpha=momentum).permute(0, 2, 3, 1)
+        step = orthogonal(step.flatten(1)).view(step.shape).permute(0, 3, 1, 2)
         parameter.mul_((1 - group["lr"] * group["weight_decay"]) * len(parameter) ** 0.5 / parameter.norm())
         parameter.add_(step, alpha=-group["lr"])
 
@@ -177,10 +181,15 @@ def orthogonal(matrix: Tensor, rounds: int = 3) -> Tensor:
     """
     x = matrix / (matrix.norm() + 1e-7)
     x = x if len(x) <= x.shape[1] else x.T
-    for _ in range(rounds):
-        square = x @ x.T
-        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    x = _polynomial(x @ x.T, rounds) @ x
     return x if x.shape == matrix.shape else x.T
+
+
+def _polynomial(square: Tensor, rounds: int) -> Tensor:
+    """What so many rounds multiply x by, from x xᵀ: products of small matrices only, where x has few rows."""
+    factor = torch.addmm(square, square, square, beta=-4.7750, alpha=2.0315)
+    factor.diagonal().add_(3.4445)
+    return factor if rounds == 1 else _polynomial(factor @ square @ factor, rounds - 1) @ factor
 
 
 def rate(recipe: Recipe, step: int, total: int) -> float:
