@@ -211,7 +211,9 @@ def test_a_training_begins_without_pytorchs_compiler() -> None:
     code = (
         "import sys, torch\n"
         "from striate import experiment, settings\n"
+        "from striate.tasks import TASKS\n"
         "from striate.training.loop import Training\n"
+        "[TASKS[name] for name in TASKS]\n"
         "todo = settings.new({'data': 'digits', 'net': 'lenet5-modern'}, {'ema': 0.9})\n"
         "made = experiment.set_up(todo, torch.device('cpu'), experiment.silent, download=False)\n"
         "training = Training(made.network, made.task, made.loader, made.recipe, evaluate=dict)\n"

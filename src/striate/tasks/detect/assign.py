@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from striate.tasks.detect.boxes import pairwise
+
 MOST = 10
 """Cells that learn one thing, at most."""
 
@@ -44,15 +46,6 @@ def assign(
     level = overlap.amax(2) / fits.amax(2).clamp(min=1e-12)
     quality = (fits * level[..., None]).amax(1)
     return Share(torch.where(most >= 0, thing, 0), quality)
-
-
-def pairwise(one: Tensor, other: Tensor) -> Tensor:
-    """Boxes (B, G, 4) and (B, A, 4) -> intersection over union (B, G, A)."""
-    low = torch.maximum(one[:, :, None, :2], other[:, None, :, :2])
-    high = torch.minimum(one[:, :, None, 2:], other[:, None, :, 2:])
-    common = (high - low).clamp_(min=0).prod(-1)
-    areas = [(box[..., 2:] - box[..., :2]).clamp(min=0).prod(-1) for box in (one, other)]
-    return common / (areas[0][:, :, None] + areas[1][:, None] - common).clamp(min=1e-9)
 
 
 def within(boxes: Tensor, cells: Tensor) -> Tensor:

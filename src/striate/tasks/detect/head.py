@@ -5,7 +5,6 @@ from typing import Any
 from torch import nn
 
 from striate.task import Facts
-from striate.tasks.detect.faster import Faster
 from striate.tasks.detect.onestage import OneStage
 
 HEADS = ("onestage", "faster", "mask")
@@ -15,4 +14,8 @@ def build(backbone: Any, facts: Facts) -> nn.Module:
     """The backbone without its own head, and the detector that facts["head"] names."""
     backbone.head = nn.Identity()
     kind, classes = facts.get("head", HEADS[0]), len(facts["classes"])
-    return OneStage(backbone, classes) if kind == "onestage" else Faster(backbone, classes, kind == "mask")
+    if kind == "onestage":
+        return OneStage(backbone, classes)
+    from striate.tasks.detect.faster import Faster  # torchvision's parts take seconds to import
+
+    return Faster(backbone, classes, kind == "mask")

@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torchvision.ops import generalized_box_iou_loss
 
 from striate.task import Target
 from striate.tasks.detect.assign import assign, within
+from striate.tasks.detect.boxes import apart
 from striate.tasks.detect.data import things
-from striate.tasks.detect.faster import Faster
+from striate.tasks.detect.onestage import OneStage
 
 BOXES = 2.5
 """How much the boxes' term counts beside the classes'."""
@@ -19,7 +19,7 @@ BOXES = 2.5
 def forward(network: nn.Module, images: Tensor, target: Target | None) -> Any:
     """`Dense` of one stage. Two stages answer in detections, and in training, where they need the truth to
     choose what to learn from, in the terms of their loss."""
-    if target is not None and isinstance(network, Faster):
+    if target is not None and not isinstance(network, OneStage):
         return network(images, target)
     return network(images)
 
@@ -47,8 +47,8 @@ def loss(output: Any, target: Target, smoothing: float = 0.0) -> dict[str, Tenso
     ignored = (within(target["boxes"], cells) & target["crowd"][..., None]).any(1) & (share.quality == 0)
     learned = share.quality > 0
     truth = target["boxes"].gather(1, share.thing[..., None].expand(-1, -1, 4))[learned]
-    apart = generalized_box_iou_loss(boxes[learned], truth)
+    off = apart(boxes[learned], truth)
     return {
         "class": cross.masked_fill(ignored, 0).sum() / total,
-        "box": BOXES * (apart * share.quality[learned]).sum() / total,
+        "box": BOXES * (off * share.quality[learned]).sum() / total,
     }

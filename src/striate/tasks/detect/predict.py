@@ -7,14 +7,13 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.models.detection.roi_heads import paste_masks_in_image
-from torchvision.ops import batched_nms
 
 from striate.data.picture import Picture, to_draw_on
 from striate.data.prepare import Fit
 from striate.data.rle import decode as pixels_of
 from striate.data.rle import encode
 from striate.task import Facts
+from striate.tasks.detect.boxes import surest
 from striate.tasks.detect.draw import draw
 from striate.tasks.detect.onestage import Dense
 
@@ -91,7 +90,7 @@ def _best(logits: Tensor, boxes: Tensor) -> Found:
     score = scores[place, label]
     first = score.topk(min(LOOKED_AT, len(score))).indices
     place, label, score = place[first], label[first], score[first]
-    kept = batched_nms(boxes[place], score, label, OVERLAP)[:MOST]
+    kept = surest(boxes[place], score, label, OVERLAP)[:MOST]
     found = {"boxes": boxes[place[kept]].detach(), "scores": score[kept], "labels": label[kept]}
     return {key: value.cpu() for key, value in found.items()}
 
@@ -137,5 +136,7 @@ def originals(
         boxes = boxes.clip(0, [width, height, width, height])
     if "masks" not in found or size is None:
         return boxes, None
+    from torchvision.models.detection.roi_heads import paste_masks_in_image  # takes seconds to import
+
     pasted = paste_masks_in_image(found["masks"][:, None], torch.from_numpy(boxes).float(), size)
     return boxes, [encode(one[0].numpy() > 0.5) for one in pasted]

@@ -3,7 +3,8 @@
 from typing import Any
 
 from torch import Tensor, nn
-from torchvision.ops import FeaturePyramidNetwork
+
+from striate.models.pyramid import TopDown
 
 NARROWEST, WIDEST = 64, 128
 """Channels of the pyramid: as many as the first stage it reads has, within these."""
@@ -29,7 +30,7 @@ class Pyramid(nn.Module):
         strides = [backbone.strides[name] for name in self.read]
         while strides[-1] < coarsest:
             strides.append(2 * strides[-1])
-        self.join = FeaturePyramidNetwork(widths, width, norm_layer=nn.BatchNorm2d)
+        self.join = TopDown(widths, width)
         self.drop = sum(stride < FINEST for stride in strides)
         """Maps that are too fine to look for things in."""
         self.strides = strides[self.drop :]
@@ -39,7 +40,7 @@ class Pyramid(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         stages = self.backbone.stages(x)
-        maps = list(self.join({name: stages[name] for name in self.read}).values())
+        maps = self.join([stages[name] for name in self.read])
         for layer in self.more:
             maps.append(layer(maps[-1]))
         return maps[self.drop :]

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.functional import grid_sample, softmax
-from torchvision.ops import FeaturePyramidNetwork
 
+from striate.models.pyramid import TopDown
 from striate.task import Facts
 
 HEADS = ("heatmap", "deeppose")
@@ -65,7 +65,7 @@ class HeatMaps(nn.Module):
         last = list(backbone.strides)[-1]
         self.read = [name for name, stride in backbone.strides.items() if stride >= FINEST] or [last]
         widths = [backbone.widths[name] for name in self.read]
-        self.join = FeaturePyramidNetwork(widths, WIDTH, norm_layer=nn.BatchNorm2d)
+        self.join = TopDown(widths, WIDTH)
         self.smooth = nn.Sequential(
             nn.ReLU(), nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False), nn.BatchNorm2d(WIDTH), nn.ReLU()
         )
@@ -73,7 +73,7 @@ class HeatMaps(nn.Module):
 
     def forward(self, x: Tensor) -> Joints:
         stages = self.backbone.stages(x)
-        finest = self.join({name: stages[name] for name in self.read})[self.read[0]]
+        finest = self.join([stages[name] for name in self.read])[0]
         return located(self.head(self.smooth(finest)), x)
 
 
