@@ -33,13 +33,22 @@ class BadSetting(StriateError):
     """An unknown name (task, network, recipe, setting) or a value outside its range."""
 
 
+class Interrupted(Exception):
+    """A training ended early on request; what it learned is in its checkpoint."""
+
+
 def one_of(kind: str, name: str, known) -> str:
     """`name` if it is in `known`, else a `BadSetting` that lists the valid names, the nearest first."""
-    from difflib import get_close_matches
+    from difflib import SequenceMatcher, get_close_matches
+    from os.path import commonprefix
 
     known = sorted(known)
     if name in known:
         return name
-    near = get_close_matches(name.lower(), known, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+
+    def likeness(one: str) -> tuple[float, int]:  # of several as like, the one that begins as `name` does
+        return SequenceMatcher(None, one, name.lower()).ratio(), len(commonprefix([one, name.lower()]))
+
+    near = max(get_close_matches(name.lower(), known, n=5), key=likeness, default=None)
+    hint = f"did you mean {near}? " if near else ""
     raise BadSetting(f"{kind} {name!r} is not known: {hint}There are {', '.join(known)}.")

@@ -19,7 +19,7 @@ from striate.data.findings import counted
 from striate.data.loader import Loader
 from striate.data.prepare import Prepare, choose_prepare
 from striate.data.stream import Pictures, fits, hold
-from striate.errors import BadSetting, DoesNotFit, one_of
+from striate.errors import BadSetting, DoesNotFit, Interrupted, one_of
 from striate.models.folding import plain_part
 from striate.models.published import MEAN, SIZE, STD
 from striate.models.weights import load_weights, read
@@ -43,10 +43,6 @@ Answers = tuple[Any, dict[str, Any]]
 
 WHITENED = 5000
 """Pictures that a network's first layer is fitted to, where it has one that whitens (Jordan 2024)."""
-
-
-class Interrupted(Exception):
-    """A training ended early on request; what it learned is in its checkpoint."""
 
 
 def silent(*_: Any) -> None:
@@ -218,7 +214,9 @@ def _about(setup: Experiment) -> str:
     count = sum(p.numel() for p in setup.network.parameters())
     net = setup.settings.net if isinstance(setup.settings.net, str) else type(setup.settings.net).__name__
     size = f"input {c}×{h}×{w}, {count:,} parameters"
-    return f"data   {found}\nnet    {net}, {size}: {counted(setup.recipe.epochs, 'epoch')}, {expected}"
+    note = getattr(setup.network, "note", "")
+    net = f"{net}, {size}: {counted(setup.recipe.epochs, 'epoch')}, {expected}"
+    return "\n       ".join(filter(None, [f"data   {found}\nnet    {net}", note]))
 
 
 def learn_one_batch(setup: Experiment) -> str:

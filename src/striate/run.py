@@ -141,7 +141,13 @@ class Run:
 
     def source(self, data: str | Path | None = None) -> Source:
         """`data`, or the set that the run was trained on, split as it was then."""
-        source = open_data(str(data or self.info["data"]["source"]), seed=self.info["seed"])
+        trained_on = self.info["data"]["source"]
+        try:
+            source = open_data(str(data or trained_on), seed=self.info["seed"])
+        except BadData as error:
+            if data is not None:
+                raise
+            raise BadData(f"{error} (the run learned from it: --data says where it is now)") from error
         return source if self.task.samples is None else self.task.samples(source)
 
     def answers(

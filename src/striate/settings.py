@@ -45,10 +45,12 @@ class Settings:
 def new(given: dict[str, Any], changes: dict[str, Any]) -> Settings:
     """Settings for a fresh training from what the user gave; what is None takes its default."""
     given = {key: value for key, value in given.items() if value is not None}
+    task = given.pop("task", "classify")
+    if task not in TASKS and Path(task).exists():
+        raise BadSetting(f"train: {task} is no application: to train on it say --data {task}.")
+    application = TASKS[one_of("task", task, TASKS)]
     if "data" not in given:
         raise BadSetting("train: no data given: add --data with a named set (mnist, digits) or a folder.")
-    task = given.pop("task", "classify")
-    application = TASKS[one_of("task", task, TASKS)]
     name = given.pop("recipe", application.recipe)
     net = given.pop("net", None) or application.net
     data = str(given.pop("data"))

@@ -61,7 +61,7 @@ def train(
 
     Raises:
         StriateError: one line about what is wrong with the input and how to mend it.
-        experiment.Interrupted: stopped by Ctrl-C; the run can be resumed.
+        Interrupted: stopped by Ctrl-C; the run can be resumed.
     """
     given = {"task": task, "data": data, "net": net, "recipe": recipe, "seed": seed, "size": size}
     given |= {"stream": stream, "head": head}
@@ -88,6 +88,8 @@ def train(
 def _where(given: dict, changed: dict, out: str | Path | None, resume: bool) -> tuple[Path, Settings]:
     """The run folder, and what to do in it."""
     if out is None:
+        if resume and given["data"] is None:
+            raise BadRun("train --resume: say which run to go on with: --out and its folder.")
         fresh = settings.new(given, changed)
         folder = _default_folder(fresh, resume)
     else:

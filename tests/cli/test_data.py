@@ -1,34 +1,14 @@
 """`striate data`: its report, its JSON, its picture, its exit codes."""
 
 import json
-import sys
 from pathlib import Path
-from typing import NamedTuple
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from striate.cli import main
-
-
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def striate(monkeypatch, capsys):
-    """Runs the command line as the console script does, in a folder of its own."""
-
-    def run(*arguments: object, cwd: Path) -> Done:
-        monkeypatch.chdir(cwd)
-        monkeypatch.setattr(sys, "argv", ["striate", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Done(ended.value.code or 0, *capsys.readouterr())
-
-    return run
+from striate.data import mosaic, open_data
+from striate.data.doctor import examine
 
 
 @pytest.fixture
@@ -62,6 +42,42 @@ def test_one_json_object(striate, colours):
     assert told["mosaic"] == "runs/data/data.png" and (colours / told["mosaic"]).is_file()
     assert told["pictures"] == 18 and told["fixed"] is None
     assert "unreadable" in {finding["kind"] for finding in told["findings"]}
+
+
+def test_what_cannot_be_read_is_named_and_not_counted(striate, colours):
+    for i in range(5):
+        (colours / f"data/blue/no {i}.png").write_text("no picture")
+    source = open_data(colours / "data")
+    found = examine(source, quick=True)
+    done = striate("data", "data", "--quick", cwd=colours)
+    assert all(f"blue/no {i}.png" in done.stdout for i in range(5))
+    assert ", 6 of them unreadable (val was held out" in done.stdout
+    counts: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mosaic, "_sheet", lambda _, rows: counts.extend(count for _, count, _ in rows))
+        mosaic.mosaic(source, 0, found.unreadable)
+    assert counts == found.balance["train"]
+
+
+def test_near_duplicates_are_shown_in_pairs(striate, tmp_path):
+    noise = np.random.default_rng(0)
+    for name in "ab":
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(6):
+            picture = Image.fromarray(noise.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((160, 120))
+            picture.save(tmp_path / "data" / name / f"{i}.png")
+            if i < 2:
+                picture.resize((120, 90)).save(tmp_path / "data" / name / f"{i} again.jpg", quality=80)
+    told = striate("data", "data", "--seed", "1", cwd=tmp_path).stdout
+    pairs = [line for line in told.splitlines() if line.startswith("    ") and " ≈ " in line]
+    assert pairs and all(line.count("/") == 2 and " again.jpg" in line for line in pairs)
+
+
+def test_one_class_alone_is_no_data_set_to_learn_from(striate, tmp_path):
+    (tmp_path / "data/cats").mkdir(parents=True)
+    for i in range(6):
+        Image.linear_gradient("L").rotate(20 * i).save(tmp_path / f"data/cats/{i}.png")
+    assert "1 class alone in train: cats" in striate("data", "data", cwd=tmp_path).stdout
 
 
 def test_quick_draws_nothing(striate, colours):

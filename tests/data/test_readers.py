@@ -118,7 +118,7 @@ def test_other_formats_are_not_taken_for_classes(tmp_path):
     ):
         open_data(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadData, match="not a data set"):
+    with pytest.raises(BadData, match="empty: holds no pictures: give a folder with a folder of pictures"):
         open_data(tmp_path / "empty")
 
 

@@ -82,7 +82,7 @@ def test_classes_must_be_two_or_more_and_differ():
         TASK.facts(source(np.array([0, 1]), ("cat", "cat")))
     unlabelled = source(np.array([0, 1]))
     unlabelled.splits["train"].targets = {"boxes": [1, 2]}
-    with pytest.raises(BadData, match="no labels"):
+    with pytest.raises(BadData, match="a class for every picture, and these have"):
         TASK.facts(unlabelled)
 
 

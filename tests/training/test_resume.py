@@ -47,7 +47,7 @@ def kill_while_training(folder: Path, epochs: int, wait: float, number: signal.S
     state = folder / "checkpoint" / "state.safetensors"
     before = state.stat().st_mtime_ns if state.exists() else 0
     script = (
-        "import sys; from striate import verbs; from striate.experiment import Interrupted\n"
+        "import sys; from striate import verbs; from striate.errors import Interrupted\n"
         f"args = dict(net={NET!r}, changes=dict(ema=0.9, shift=1), progress=False, checkpoint_seconds=0.0)\n"
         "args |= dict(epochs=int(sys.argv[2]), out=sys.argv[1], resume=True)\n"
         "try:\n"

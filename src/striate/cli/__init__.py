@@ -17,7 +17,7 @@ from striate.cli.models import models
 from striate.cli.predict import predict
 from striate.cli.reproduce import reproduce
 from striate.cli.train import train
-from striate.errors import StriateError
+from striate.errors import Interrupted, StriateError
 
 app = typer.Typer(
     name="striate",
@@ -60,6 +60,9 @@ def main() -> None:
             raise
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
+    except Interrupted as stopped:
+        print(f"\n{stopped}", file=sys.stderr)
+        raise SystemExit(130) from None
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         raise SystemExit(130) from None

@@ -51,7 +51,7 @@ def data(
         found = examine(source, quick=quick, seed=seed, progress=report)
     picture = mosaic or (None if quick else Path("runs/data") / f"{source.name.replace('/', '_')}.png")
     if picture is not None:
-        save(draw(source, seed), picture)
+        save(draw(source, seed, found.unreadable), picture)
     mended = None
     if fix is not None:
         with counting("writing") as report:
@@ -98,7 +98,8 @@ def _print(found: "Examination", mosaic: Path | None) -> None:
         console.print(f"licence   {found.licence}")
     made = "val was held out, stratified: the set has none" if found.split_made else "as found"
     splits = " / ".join(f"{split} {count:,}" for split, count in found.counts.items())
-    console.print(f"pictures  {splits} ({made})")
+    damaged = f", {len(found.unreadable):,} of them unreadable" if found.unreadable else ""
+    console.print(f"pictures  {splits}{damaged} ({made})")
     if found.sizes:
         console.print(f"sizes     {_sizes(found.sizes)}")
         modes = ", ".join(f"{mode} {count:,}" for mode, count in found.modes.items())
@@ -144,10 +145,11 @@ def _print_findings(console: "Console", findings: "tuple[Finding, ...]", most: i
         mark, colour = MARKS[finding.severity]
         console.print(f"\n{mark} {finding.severity}", style=colour, end="")
         console.print(f"  {finding.message}")
-        if len(finding.files) > 2:
-            for name in finding.files[:most]:
-                console.print(f"    {name}")
-            if len(finding.files) > most:
-                console.print(f"    ... and {len(finding.files) - most:,} more (--json lists all)")
+        lines = finding.lines()
+        if any(name not in finding.message for name in lines):
+            for line in lines[:most]:
+                console.print(f"    {line}")
+            if len(lines) > most:
+                console.print(f"    ... and {len(lines) - most:,} more (--json lists all)")
         if finding.suggestion:
             console.print(f"    → {finding.suggestion}", style="dim")

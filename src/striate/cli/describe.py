@@ -27,7 +27,7 @@ def describe(
         None,
         help="Channels x height x width.",
         metavar="3x32x32",
-        show_default="what the network was made for",
+        show_default="what the network was made for; 3x32x32 for a design without input",
     ),
     classes: int = typer.Option(
         None,

@@ -29,6 +29,7 @@ def predict(
     json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
 ) -> None:
     """Say what is in pictures, with a trained model."""
+    from striate.data.findings import counted
     from striate.data.inputs import gather
     from striate.data.video import is_video
     from striate.errors import BadData, BadSetting
@@ -43,6 +44,8 @@ def predict(
     named = [
         line.strip() for given in inputs for line in (sys.stdin if given == "-" else [given]) if line.strip()
     ]
+    if not named:
+        raise BadData("predict: standard input names no picture.")
     answers: list[dict] = []
     films = [name for name in named if is_video(name)]
     pictures = [name for name in named if not is_video(name)]
@@ -71,6 +74,9 @@ def predict(
         raise BadData(f"{', '.join(named)}: not one picture can be read.")
     if csv is not None:
         _write_csv(csv, answers)
+        print(f"{csv}  {counted(len(answers), 'picture')}", file=sys.stderr)
+    if out is not None:
+        print(f"drawn in {out}", file=sys.stderr)
     if json:
         print_json({"run": run, "predictions": answers, "left_out": opened.left_out})
 

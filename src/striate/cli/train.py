@@ -1,6 +1,5 @@
 """`striate train TASK --data DATA`."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,6 @@ def train(
     For example: striate train classify --data mnist --net lenet5 --epochs 5
     """
     from striate import verbs
-    from striate.experiment import Interrupted
     from striate.training.parallel import ranks
     from striate.training.recipes import assignments
 
@@ -82,21 +80,17 @@ def train(
         found = verbs.profile(task, data, net, download=download, changes=changes, **given)
         print_json(found.to_dict()) if json else print_profile(found)
         return
-    try:
-        run = verbs.train(
-            task,
-            data,
-            net,
-            **given,
-            out=out,
-            resume=resume,
-            devices=devices,
-            changes=changes,
-            download=download,
-            tensorboard=tensorboard,
-        )
-    except Interrupted as stopped:
-        print(f"\n{stopped}", file=sys.stderr)
-        raise typer.Exit(130) from None
+    run = verbs.train(
+        task,
+        data,
+        net,
+        **given,
+        out=out,
+        resume=resume,
+        devices=devices,
+        changes=changes,
+        download=download,
+        tensorboard=tensorboard,
+    )
     if ranks()[0] == 0:
         print_json({"run": str(run.path), **run.figures}) if json else report_on(run)

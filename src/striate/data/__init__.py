@@ -10,6 +10,7 @@ from pathlib import Path
 from striate.data.datasets import SETS, find
 from striate.data.derived import DERIVED, derive
 from striate.data.readers import READERS
+from striate.data.readers.folders import is_picture
 from striate.data.source import ImageFile, Source, Split
 from striate.data.split import hold_out, split
 from striate.errors import BadData
@@ -27,6 +28,11 @@ def open_data(data: str | Path, download: bool = False, seed: int = 0) -> Source
         return derive(str(data), open_data(DERIVED[str(data)], download))  # the same for every seed
     path = find(data, download)
     reader = next((reader for reader in READERS.values() if reader.recognise(path)), None)
+    if reader is None and path.is_dir() and not any(is_picture(one.name) for one in path.rglob("*")):
+        raise BadData(
+            f"{path}: holds no pictures: give a folder with a folder of pictures for every class, or another "
+            "of the formats that docs/data.md lists"
+        )
     if reader is None:
         looked = "; ".join(reader.looks_for for reader in READERS.values())
         raise BadData(f"{path}: not a data set of a known format. Looked for: {looked}")

@@ -91,12 +91,13 @@ def find(data: str | Path, download: bool = False, progress: Progress | None = N
     for place in (path, root / path if root else path):
         if place.exists():
             return place
-    under = f"nor under STRIATE_DATA ({root})" if root else "and STRIATE_DATA is not set"
+    here = f"in the working folder ({Path.cwd()})"
+    where = f"not {here}, and STRIATE_DATA is not set"
+    if root:
+        where = f"neither {here} nor under STRIATE_DATA ({root})"
     near = get_close_matches(name, SETS, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise BadData(
-        f"{name}: neither in the working folder ({Path.cwd()}) {under}; {hint}named sets: {', '.join(SETS)}"
-    )
+    raise BadData(f"{name}: {where}; {hint}named sets: {', '.join(SETS)}")
 
 
 def _named(name: str, download: bool, progress: Progress | None) -> Path:

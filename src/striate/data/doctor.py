@@ -116,7 +116,7 @@ def examine(
         findings=tuple(sorted(found, key=lambda finding: _WORST_FIRST[finding.severity])),
         sizes=_sizes(census),
         modes=dict(zip(*(part.tolist() for part in np.unique(census.mode, return_counts=True)), strict=True)),
-        split_made=not quick and _made(source),
+        split_made=stores is None and _made(source),
         kappa=labels.kappa,
         suspects=tuple(labels.suspects),
         duplicates=tuple(tuple(census.place(row) for row in rows) for rows in same),

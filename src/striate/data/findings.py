@@ -35,6 +35,12 @@ class Finding:
     split: str | None = None
     suggestion: str = ""
 
+    def lines(self) -> list[str]:
+        """The files to read: a line each, or each pair of near duplicates."""
+        if not self.kind.startswith("near-"):
+            return list(self.files)
+        return [f"{one} ≈ {other}" for one, other in zip(self.files[::2], self.files[1::2], strict=True)]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         return {
@@ -132,7 +138,8 @@ def near_duplicates(census: Census) -> Iterable[Finding]:
         kind, severity = ("near-leakage", "warning") if across else ("near-duplicates", "note")
         files = tuple(census.names[row] for row in mine.ravel())
         split = None if across else census.splits[first]
-        yield Finding(kind, severity, message, files, split, "look at them; copies belong in one split only")
+        remedy = "copies belong in one split only" if across else "a picture that is there twice counts twice"
+        yield Finding(kind, severity, message, files, split, f"look at them; {remedy}")
 
 
 def _pair(census: Census, pair: np.ndarray) -> str:
@@ -171,6 +178,9 @@ def classes(census: Census, names: tuple[str, ...]) -> Iterable[Finding]:
             files = tuple(census.names[row] for row in wrong)
             yield Finding("bad-label", "error", message, files, split, "correct the labels or add the class")
         known = label[(label >= 0) & (label < len(names))]
+        if len(names) == 1 and split in TRAINED_ON:
+            message = f"1 class alone in {split}: {names[0]}"
+            yield Finding("one-class", "error", message, (), split, "add what it is to be told from")
         yield from _balance(np.bincount(known, minlength=len(names)), names, split)
 
 

@@ -37,7 +37,8 @@ def gather(inputs: Given | Iterable[Given]) -> list[ImageFile | Image.Image]:
     """Every picture that `inputs` names, folders and zips walked in order of name.
 
     Raises:
-        BadData: a path that does not exist, a glob that matches nothing, or a folder without pictures.
+        BadData: a path that does not exist, a glob that matches nothing, a folder without pictures, or a
+            damaged zip.
     """
     several = [inputs] if isinstance(inputs, str | Path | Image.Image | np.ndarray) else list(inputs)
     return [picture for one in several for picture in _expand(one)]
@@ -57,6 +58,8 @@ def _expand(one: Given) -> list[ImageFile | Image.Image]:
             members = sorted(n for n in archive.namelist() if Path(n).suffix.lower() in SUFFIXES)
         members = [m for m in members if not m.startswith("__MACOSX")]
         found = [ImageFile(f"{path}/{member}", path, member) for member in members]
+    elif path.is_file() and path.suffix.lower() == ".zip":
+        raise BadData(f"{one}: cannot be read as a zip; copy or fetch it again.")
     elif path.is_file():
         found = [ImageFile(str(path), path)]
     else:

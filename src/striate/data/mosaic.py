@@ -1,12 +1,13 @@
 """A data set at a glance: a row for every class, with its name, its count and some of its pictures."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from striate import ink
-from striate.data.census import labels_of
+from striate.data.census import Place, labels_of
 from striate.data.gallery import FIELDS, gallery
 from striate.data.picture import decode
 from striate.data.source import Source, Split
@@ -18,11 +19,12 @@ TILE, GAP, EDGE, TEXT = 112, 8, 36, 230
 COLUMNS, ROWS = 10, 20
 
 
-def mosaic(source: Source, seed: int = 0) -> Image.Image:
+def mosaic(source: Source, seed: int = 0, unreadable: Collection[Place] = ()) -> Image.Image:
     """Up to ten pictures of each of up to twenty classes, drawn by the seed from the first split.
 
-    The classes shown are spread evenly over all. Pictures that cannot be read are passed over; without labels
-    there is one row. Of boxes, masks and joints it is a gallery with those drawn in.
+    The classes shown are spread evenly over all. Pictures that cannot be read are passed over, and those that
+    are known to be `unreadable` are not counted; without labels there is one row. Of boxes, masks and joints
+    it is a gallery with those drawn in.
     """
     name, split = next(iter(source.splits.items()))
     if any(field in split.targets for field in FIELDS):
@@ -30,10 +32,11 @@ def mosaic(source: Source, seed: int = 0) -> Image.Image:
     label = labels_of(split.targets, len(split))
     known = (label >= 0).any() and bool(source.classes)
     label = label if known else np.zeros(len(split), dtype=np.int64)
+    label[[place.index for place in unreadable if place.split == name]] = -1
     names = [str(one) for one in source.classes] if known else [name]
     shown = sorted(set(np.linspace(0, len(names) - 1, min(len(names), ROWS)).astype(int).tolist()))
     rows = {k: _drawn(split, np.flatnonzero(label == k), seed) for k in shown}
-    counts = np.bincount(label, minlength=len(names))
+    counts = np.bincount(label[label >= 0], minlength=len(names))
     return _sheet(
         _heading(source, len(shown), len(names)), [(names[k], int(counts[k]), rows[k]) for k in shown]
     )

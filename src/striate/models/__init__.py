@@ -179,7 +179,7 @@ def _build(
     if model.fixed_size and found not in NAMED and size != (model.size, model.size):
         raise DoesNotFit(
             f"{found}: takes pictures of {model.size}×{model.size}, not {size[0]}×{size[1]}: "
-            f"give size {model.size}, or choose a network without fully connected maps, such as resnet20"
+            f"give pictures of that size, or choose a network without fully connected maps, such as resnet20"
         )
     return model.build(classes, channels, size)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from striate.errors import DoesNotFit
+from striate.errors import BadSetting, DoesNotFit
 from striate.tracing.kept import kept_bytes
 from striate.tracing.mending import judge, mend
 from striate.tracing.watching import Draft, Watch, on_meta
@@ -108,8 +108,11 @@ def trace(
     """The table of `module` fed `batch` inputs of shape (C, H, W), in evaluation mode; nothing is computed.
 
     `floor=False` refuses convolutions and pools whose arithmetic is not whole, where PyTorch drops the rest.
-    Raises BrokenNetwork (a DoesNotFit) with the table so far, the reason and what mends it.
+    Raises BrokenNetwork (a DoesNotFit) with the table so far, the reason and what mends it, and BadSetting
+    where `module` is only the name of one.
     """
+    if isinstance(module, str):
+        raise BadSetting(f"trace: takes a network, not its name: striate.network({module!r}) makes it.")
     net = on_meta(module).eval()
     watch = Watch(floor)
     fits = watch.run(net, input, batch)

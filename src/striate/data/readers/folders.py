@@ -42,6 +42,12 @@ def read(path: Path) -> Source:
     return Source(path.resolve().name, path, "class folders", found, classes, warnings=warnings)
 
 
+def not_pictures(count: int) -> str:
+    """What is said of so many other files."""
+    files = "file is no picture and was" if count == 1 else "files are no pictures and were"
+    return f"{count:,} {files} left out"
+
+
 def is_picture(name: str) -> bool:
     """Whether a file's name ends as a picture's does."""
     return name[name.rfind(".") :].lower() in SUFFIXES
@@ -152,4 +158,4 @@ def _other_files(where: str, files: list[str], pictures: list[str]) -> list[str]
     if not count:
         return []
     first = next(name for name in files if not is_picture(name))
-    return [f"{where}: {count} files are no pictures and were left out, such as {first}"]
+    return [f"{where}: {not_pictures(count)}, such as {first}"]

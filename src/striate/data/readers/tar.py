@@ -18,7 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from striate.data.picture import SUFFIXES
-from striate.data.readers.folders import Arranged, arrange, hidden, is_picture, looks_like_classes
+from striate.data.readers.folders import (
+    Arranged,
+    arrange,
+    hidden,
+    is_picture,
+    looks_like_classes,
+    not_pictures,
+)
 from striate.data.readers.labels import SPLITS, class_order, labelled
 from striate.data.source import ImageFile, Source, Split
 from striate.errors import BadData
@@ -271,5 +278,5 @@ def _left_out(path: Path, shards: Iterable[_Shard]) -> list[str]:
     if links:
         lines.append(f"{path}: {len(links)} links are not followed and were left out, such as {links[0]}")
     if others:
-        lines.append(f"{path}: {len(others)} files are no pictures and were left out, such as {others[0]}")
+        lines.append(f"{path}: {not_pictures(len(others))}, such as {others[0]}")
     return lines

@@ -58,7 +58,11 @@ def _check(source: str, where: str, split: Split, names: list[str]) -> None:
 def whole_numbers(raw: Target, where: str) -> np.ndarray:
     """A split's labels as int64 (N,); raises `BadData` where they are missing, mixed or no whole numbers."""
     if "label" not in raw:
-        raise BadData(f"{where}: the pictures have no labels (it has: {', '.join(raw) or 'nothing'}).")
+        has = ", ".join(raw) or "nothing"
+        raise BadData(
+            f"{where}: to classify takes a class for every picture, and these have: {has}. Put the pictures "
+            "of each class into a folder of its name, or see whether train detect, segment or pose is meant."
+        )
     values = raw["label"]
     kinds = {type(value) for value in values} if isinstance(values, list | tuple) else set()
     named = {"int" if issubclass(kind, int | np.integer) else kind.__name__ for kind in kinds}

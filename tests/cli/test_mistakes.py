@@ -1,0 +1,79 @@
+"""What newcomers type: one line that says what is meant, and exit code 2; 130 where a training is stopped."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from striate import trace, verbs
+from striate.errors import BadSetting, Interrupted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "pictures"], "pictures is no application: to train on it say --data pictures"),
+        (["train", "clasify", "--data", "digits"], "did you mean classify?"),
+        (["train", "--resume"], "say which run to go on with: --out and its folder"),
+        (["train", "--data", "digits", "--net", "resnet2O"], "did you mean resnet20?"),
+        (
+            ["train", "--data", "pictures"],
+            "pictures: holds no pictures: give a folder with a folder",
+        ),
+        (["train", "classify", "--data", "scenes"], "a class for every picture, and these have: boxes"),
+    ],
+)
+def test_mistakes_are_understood(striate, tmp_path, arguments, said):
+    (tmp_path / "pictures").mkdir()
+    done = striate(*arguments, cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and said in done.stderr
+    assert done.stderr.count("\n") == 1 and not done.stdout
+
+
+def test_a_stopped_training_ends_every_command_with_130(striate, tmp_path, monkeypatch):
+    def stopped(*_, **__):
+        raise Interrupted("stopped at step 3 of 9; go on with: striate train --resume --out x")
+
+    monkeypatch.setattr(verbs, "train", stopped)
+    done = striate("train", "--data", "digits", cwd=tmp_path)
+    assert done.returncode == 130 and "go on with: striate train --resume --out x" in done.stderr
+
+
+def test_a_name_is_no_network_to_trace():
+    with pytest.raises(BadSetting, match=r"striate.network\('resnet20'\) makes it"):
+        trace("resnet20", (3, 32, 32))  # ty: ignore[invalid-argument-type]
+
+
+def test_what_predict_cannot_read_is_said(striate, tmp_path, monkeypatch):
+    run = verbs.train(
+        "classify",
+        data="digits",
+        net="fc8, relu, softmax10",
+        changes={"epochs": 1},
+        out=tmp_path / "run",
+        progress=False,
+    )
+    (tmp_path / "no.zip").write_text("no zip")
+    done = striate("predict", run.path, "no.zip", cwd=tmp_path)
+    assert done.returncode == 2 and "no.zip: cannot be read as a zip" in done.stderr
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    done = striate("predict", run.path, "-", cwd=tmp_path)
+    assert done.returncode == 2 and "standard input names no picture" in done.stderr
+    Image.new("L", (8, 8), 9).save(tmp_path / "a.png")
+    done = striate("predict", run.path, "a.png", "--csv", "a.csv", "--out", "drawn", cwd=tmp_path)
+    assert done.returncode == 0 and "a.csv  1 picture\ndrawn in drawn\n" in done.stderr
+
+
+def test_a_run_says_that_it_is_its_own_data_that_is_not_there(striate, tmp_path):
+    for name in "ab":
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(5):
+            Image.linear_gradient("L").rotate(20 * i + 90 * (name == "b")).save(
+                tmp_path / f"data/{name}/{i}.png"
+            )
+    trained = ["train", "--data", "data", "--net", "fc4, relu, softmax10", "--size", "16", "--epochs", "1"]
+    done = striate(*trained, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0 and "the last layer has 2 outputs" in done.stderr
+    (tmp_path / "elsewhere").mkdir()
+    done = striate("evaluate", tmp_path / "run", cwd=tmp_path / "elsewhere")
+    assert done.returncode == 2 and "(the run learned from it: --data says where it is now)" in done.stderr
