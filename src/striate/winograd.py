@@ -205,13 +205,19 @@ def _take(place: Tensor, pieces: Tensor) -> None:
 
 def _lay(seen: Tensor, place: Tensor, block: Block, room: Room) -> None:
     """Add overlapping tiles (36, n, down, across, C) up, and to what is in the place."""
-    _, down, across = block.shape
-    padded = _padded(block, seen.shape[-1], room)
-    padded.zero_()
-    for number, values in enumerate(seen):
-        i, j = divmod(number, 6)
-        padded[:, i : i + 4 * down : 4, j : j + 4 * across : 4] += values
-    place += padded[:, block.above : block.above + place.shape[1], 1 : 1 + place.shape[2]]
+    n, down, across = block.shape
+    channels = seen.shape[-1]
+    tiles = seen.view(6, 6, *block.shape, channels).permute(2, 3, 0, 4, 1, 5)
+    # A tile's first four rows and columns are its own, the other two belong to the next one.
+    laid = room("laid", n, down + 1, 4, across + 1, 4, channels)
+    laid[:, down] = 0
+    laid[:, :, :, across] = 0
+    laid[:, :-1, :, :-1] = tiles[:, :, :4, :, :4]
+    laid[:, 1:, :2, :-1] += tiles[:, :, 4:, :, :4]
+    laid[:, :-1, :, 1:, :2] += tiles[:, :, :4, :, 4:]
+    laid[:, 1:, :2, 1:, :2] += tiles[:, :, 4:, :, 4:]
+    whole = laid.view(n, 4 * down + 4, 4 * across + 4, channels)
+    place += whole[:, block.above : block.above + place.shape[1], 1 : 1 + place.shape[2]]
 
 
 class Convolution(torch.autograd.Function):
