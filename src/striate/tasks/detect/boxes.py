@@ -6,9 +6,10 @@ from torch import Tensor
 
 def pairwise(one: Tensor, other: Tensor) -> Tensor:
     """Boxes (B, G, 4) and (B, A, 4) -> intersection over union (B, G, A)."""
-    low = torch.maximum(one[:, :, None, :2], other[:, None, :, :2])
-    high = torch.minimum(one[:, :, None, 2:], other[:, None, :, 2:])
-    common = (high - low).clamp_(min=0).prod(-1)
+    left, top, right, bottom = one[:, :, None].unbind(-1)
+    x1, y1, x2, y2 = other[:, None].unbind(-1)
+    common = (torch.minimum(right, x2) - torch.maximum(left, x1)).clamp_(min=0)
+    common *= (torch.minimum(bottom, y2) - torch.maximum(top, y1)).clamp_(min=0)
     areas = [(box[..., 2:] - box[..., :2]).clamp(min=0).prod(-1) for box in (one, other)]
     return common / (areas[0][:, :, None] + areas[1][:, None] - common).clamp(min=1e-9)
 
@@ -35,12 +36,9 @@ def surest(boxes: Tensor, scores: Tensor, labels: Tensor, overlap: float) -> Ten
     al. 2020, "Cluster-NMS", section 3.4).
     """
     order = scores.argsort(descending=True, stable=True)
-    labels, (x1, y1, x2, y2) = labels[order], boxes[order].unbind(1)
-    common = (torch.minimum(x2, x2[:, None]) - torch.maximum(x1, x1[:, None])).clamp_(min=0)
-    common *= (torch.minimum(y2, y2[:, None]) - torch.maximum(y1, y1[:, None])).clamp_(min=0)
-    areas = (x2 - x1) * (y2 - y1)
-    rivals = common > overlap * (areas + areas[:, None] - common)
-    rivals = (rivals & (labels == labels[:, None])).float().triu_(1)
+    boxes, labels = boxes[order][None], labels[order]
+    rivals = (pairwise(boxes, boxes)[0] > overlap) & (labels == labels[:, None])
+    rivals = rivals.float().triu_(1)
     stay = torch.ones_like(scores)
     while not torch.equal(now := (stay @ rivals == 0).float(), stay):
         stay = now
