@@ -1,5 +1,6 @@
 """Any picture a user has opens as upright 8-bit grey or colour; one that cannot is named with the reason."""
 
+import re
 import zipfile
 from io import BytesIO
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from striate.data.picture import decode, encoded, open_picture
+from striate.data.picture import decode, decode_pixels, encoded, open_picture
 from striate.data.source import ImageFile
 from striate.errors import BadData
 
@@ -122,3 +123,60 @@ def test_archive_members_are_read_in_place_and_a_changed_archive_is_noticed(tmp_
         assert open_picture(file).getpixel((0, 0)) == Image.new("RGB", (1, 1), colour).getpixel((0, 0))
     with pytest.raises(BadData, match="y.png: cannot be read"):
         encoded(ImageFile("y.png", path, "y.png"))
+
+
+def turned(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+NOISE = Image.fromarray(np.random.default_rng(1).integers(0, 256, (45, 61, 3), dtype=np.uint8))
+JPEGS = {
+    "colour": to_bytes(NOISE, "JPEG"),
+    "full colour": to_bytes(NOISE, "JPEG", subsampling=0, quality=97),
+    "progressive": to_bytes(NOISE, "JPEG", progressive=True),
+    "grey": to_bytes(NOISE.convert("L"), "JPEG"),
+    "rgb": to_bytes(NOISE, "JPEG", keep_rgb=True),
+    "cmyk": to_bytes(NOISE.convert("CMYK"), "JPEG"),
+    "upright by its EXIF": to_bytes(NOISE, "JPEG", exif=turned(1)),
+    "mirrored by its EXIF": to_bytes(NOISE, "JPEG", exif=turned(2)),
+    "lying": to_bytes(NOISE, "JPEG", exif=turned(6)),
+    "more bytes after the end": to_bytes(NOISE, "JPEG") + b"and so on",
+}
+
+
+@pytest.mark.parametrize("kind", JPEGS)
+def test_pixels_are_those_that_pillow_decodes(kind):
+    seen, full = decode_pixels(JPEGS[kind])
+    image, size = decode(JPEGS[kind])
+    assert np.array_equal(seen, np.asarray(image)) and full == size
+    assert seen.flags.writeable  # PyTorch warns of memory that it must not write to
+
+
+def test_pixels_of_a_part_of_a_large_one_and_of_what_is_no_jpeg():
+    assert decode_pixels(to_bytes(Image.new("RGB", (800, 600), "navy"), "JPEG"), need=100)[0].shape == (
+        150,
+        200,
+        3,
+    )
+    assert np.array_equal(decode_pixels(to_bytes(NOISE))[0], np.asarray(NOISE))
+    assert np.array_equal(decode_pixels(NOISE)[0], np.asarray(NOISE))
+
+
+def test_damaged_pixels_are_named_with_pillows_reason():
+    whole = JPEGS["colour"]
+    with pytest.raises(BadData, match=r"^cut.jpg: cannot be read: .*truncated"):
+        decode_pixels(whole[: len(whole) // 2], "cut.jpg")
+    rng = np.random.default_rng(0)
+    for _ in range(50):  # any damage is read as Pillow reads it, or refused as Pillow refuses it
+        broken = bytearray(whole)
+        for place in rng.integers(2, len(whole), 3):
+            broken[place] = rng.integers(256)
+        try:
+            there = np.asarray(decode(bytes(broken))[0])
+        except BadData as why:
+            with pytest.raises(BadData, match=re.escape(str(why))):
+                decode_pixels(bytes(broken))
+        else:
+            assert np.array_equal(decode_pixels(bytes(broken))[0], there)

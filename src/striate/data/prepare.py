@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from striate.data.crops import scaled
-from striate.data.picture import GREY_BEYOND, Picture, decode, encoded, header, open_picture
+from striate.data.picture import GREY_BEYOND, Picture, decode_pixels, encoded, header, open_picture
 from striate.data.source import ImageFile, Source, Split
 from striate.errors import BadData, BadSetting
 
@@ -136,12 +136,11 @@ def to_pixels(picture: Picture, prepare: Prepare, name: str | None = None) -> Pl
     Give it the file, not an open picture, where there is one: large JPEGs are then decoded at reduced scale.
     A picture that already has the right size is not resampled. `BadData` names one that cannot be read.
     """
-    image, original = decode(picture, name, need=2 * max(prepare.content))
-    if prepare.channels == 1 and image.mode != "L":
-        image = image.convert("L")
+    seen, original = decode_pixels(picture, name, need=2 * max(prepare.content))
+    seen = _in_channels(seen, prepare.channels)
     place = _crop if prepare.fit == "crop" else _pad
-    content, scale, offset = place(image, *prepare.content)
-    reduced = image.width / original[1], image.height / original[0]
+    content, scale, offset = place(seen, *prepare.content)
+    reduced = seen.shape[1] / original[1], seen.shape[0] / original[0]
     pixels = _channels_first(content, prepare.channels)
     border = prepare.border
     if border:
@@ -165,83 +164,98 @@ def to_window(
     """
     (height, width), (rows, columns), (x, y, wide, high) = prepare.size, prepare.content, box
     zoom = max(height / high, width / wide)
-    image, original = decode(picture, name, need=math.ceil(2 * max(prepare.content) * zoom))
-    if prepare.channels == 1 and image.mode != "L":
-        image = image.convert("L")
-    scale = max(rows / image.height, columns / image.width)
-    left, top = (image.width - columns / scale) / 2, (image.height - rows / scale) / 2
+    seen, original = decode_pixels(picture, name, need=math.ceil(2 * max(prepare.content) * zoom))
+    seen = _in_channels(seen, prepare.channels)
+    scale = max(rows / seen.shape[0], columns / seen.shape[1])
+    left, top = (seen.shape[1] - columns / scale) / 2, (seen.shape[0] - rows / scale) / 2
     x, y, wide, high = left + x / scale, top + y / scale, wide / scale, high / scale
-    seen = image.crop(_whole_pixels(image, x, y, wide, high, prepare.size)[0])
-    if flip:
-        seen = seen.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    reduced = image.width / original[1], image.height / original[0]
-    pixels = _channels_first(resized(seen, height, width), prepare.channels)
-    return pixels, (scale * reduced[0], scale * reduced[1]), (-left * scale, -top * scale), original
+    part = _part(seen, _whole_pixels(seen, x, y, wide, high, prepare.size)[0])
+    pixels = resized(part[:, ::-1] if flip else part, height, width)
+    reduced = seen.shape[1] / original[1], seen.shape[0] / original[0]
+    scales, offset = (scale * reduced[0], scale * reduced[1]), (-left * scale, -top * scale)
+    return _channels_first(pixels, prepare.channels), scales, offset, original
 
 
-Scaled = tuple[Image.Image | np.ndarray, tuple[float, float], tuple[float, float]]
+Scaled = tuple[np.ndarray, tuple[float, float], tuple[float, float]]
+"""Pixels (H, W[, 3]), scale (x, y) and offset (x, y)."""
 
 
-def _crop(image: Image.Image, height: int, width: int) -> Scaled:
+def _crop(seen: np.ndarray, height: int, width: int) -> Scaled:
     """The largest centred part of the window's shape, scaled to the window in one step."""
-    if image.size == (width, height):
-        return image, (1.0, 1.0), (0.0, 0.0)
-    scale = max(height / image.height, width / image.width)
-    left, top = (image.width - width / scale) / 2, (image.height - height / scale) / 2
+    high, wide = seen.shape[:2]
+    if (high, wide) == (height, width):
+        return seen, (1.0, 1.0), (0.0, 0.0)
+    scale = max(height / high, width / wide)
+    left, top = (wide - width / scale) / 2, (high - height / scale) / 2
     if scale == 1:
         left, top = int(left), int(top)
-        image = image.crop((left, top, left + width, top + height))
-    elif scale < 1 and image.mode == "RGB":
-        box, scales = _whole_pixels(image, left, top, width / scale, height / scale, (height, width))
+        seen = seen[top : top + height, left : left + width]
+    elif scale < 1 and seen.ndim == 3:
+        box, scales = _whole_pixels(seen, left, top, width / scale, height / scale, (height, width))
         offset = -box[0] * scales[0], -box[1] * scales[1]
-        return resized(image.crop(box), height, width), scales, offset
+        return resized(_part(seen, box), height, width), scales, offset
     else:
-        right, bottom = min(left + width / scale, image.width), min(top + height / scale, image.height)
-        box = (max(left, 0), max(top, 0), right, bottom)
-        image = image.resize((width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
-    return image, (scale, scale), (-left * scale, -top * scale)
+        right, bottom = min(left + width / scale, wide), min(top + height / scale, high)
+        seen = _pillows(seen, height, width, (max(left, 0), max(top, 0), right, bottom))
+    return seen, (scale, scale), (-left * scale, -top * scale)
 
 
 def _whole_pixels(
-    image: Image.Image, left: float, top: float, wide: float, high: float, window: tuple[int, int]
+    seen: np.ndarray, left: float, top: float, wide: float, high: float, window: tuple[int, int]
 ) -> tuple[tuple[int, int, int, int], tuple[float, float]]:
     """(a box left, top, right, bottom of whole pixels inside the picture, what scales it to the window)."""
-    x, y = max(0, min(round(left), image.width - 1)), max(0, min(round(top), image.height - 1))
-    right = max(x + 1, min(round(left + wide), image.width))
-    bottom = max(y + 1, min(round(top + high), image.height))
+    x, y = max(0, min(round(left), seen.shape[1] - 1)), max(0, min(round(top), seen.shape[0] - 1))
+    right = max(x + 1, min(round(left + wide), seen.shape[1]))
+    bottom = max(y + 1, min(round(top + high), seen.shape[0]))
     return (x, y, right, bottom), (window[1] / (right - x), window[0] / (bottom - y))
 
 
-def resized(image: Image.Image, height: int, width: int) -> np.ndarray:
-    """A picture "RGB" or "L" -> uint8 (height, width[, 3]): bilinear, smoothed where that is smaller.
+def _part(seen: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    left, top, right, bottom = box
+    return seen[top:bottom, left:right]
+
+
+def resized(seen: np.ndarray, height: int, width: int) -> np.ndarray:
+    """uint8 (H, W[, 3]) -> (height, width[, 3]): bilinear, smoothed where that is smaller.
 
     PyTorch's resampling of colour is twice as fast as Pillow's, and lets threads run as that does.
     """
-    if image.mode != "RGB":
-        return np.array(image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0))
-    return scaled(np.array(image), height, width)
+    if seen.ndim == 2:
+        return _pillows(seen, height, width)
+    return scaled(np.ascontiguousarray(seen), height, width)
 
 
-def _pad(image: Image.Image, height: int, width: int) -> Scaled:
+def _pillows(
+    seen: np.ndarray, height: int, width: int, box: tuple[float, float, float, float] | None = None
+) -> np.ndarray:
+    """Pillow's resampling: of a box of fractions of pixels too."""
+    image = Image.fromarray(seen)
+    return np.array(image.resize((width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0))
+
+
+def _pad(seen: np.ndarray, height: int, width: int) -> Scaled:
     """The whole picture, scaled to touch the window's sides, centred on grey."""
-    if image.size == (width, height):
-        return image, (1.0, 1.0), (0.0, 0.0)
-    scale = min(height / image.height, width / image.width)
-    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    scales = size[0] / image.width, size[1] / image.height
-    if size != image.size:
-        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    left, top = (width - size[0]) // 2, (height - size[1]) // 2
-    window = Image.new(image.mode, (width, height), GREY_BEYOND if image.mode == "L" else (GREY_BEYOND,) * 3)
-    window.paste(image, (left, top))
+    if seen.shape[:2] == (height, width):
+        return seen, (1.0, 1.0), (0.0, 0.0)
+    scale = min(height / seen.shape[0], width / seen.shape[1])
+    high, wide = max(1, round(seen.shape[0] * scale)), max(1, round(seen.shape[1] * scale))
+    scales = wide / seen.shape[1], high / seen.shape[0]
+    if (high, wide) != seen.shape[:2]:
+        seen = _pillows(seen, high, wide)
+    left, top = (width - wide) // 2, (height - high) // 2
+    window = np.full((height, width, *seen.shape[2:]), GREY_BEYOND, np.uint8)
+    window[top : top + high, left : left + wide] = seen
     return window, scales, (float(left), float(top))
 
 
-def _channels_first(image: Image.Image | np.ndarray, channels: int) -> np.ndarray:
-    """Mode "L" or "RGB", or its pixels -> uint8 (channels, H, W)."""
-    # A copy of Pillow's own bytes, which are read-only: torch warns of that.
-    pixels = image if isinstance(image, np.ndarray) else np.array(image)
-    return np.repeat(pixels[None], channels, axis=0) if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+def _in_channels(seen: np.ndarray, channels: int) -> np.ndarray:
+    """uint8 (H, W) or (H, W, 3) -> (H, W) where one channel is wanted. Three are made of one at the end."""
+    return np.array(Image.fromarray(seen).convert("L")) if channels == 1 and seen.ndim == 3 else seen
+
+
+def _channels_first(seen: np.ndarray, channels: int) -> np.ndarray:
+    """uint8 (H, W) or (H, W, 3) -> (channels, H, W)."""
+    return np.repeat(seen[None], channels, axis=0) if seen.ndim == 2 else seen.transpose(2, 0, 1)
 
 
 def choose_prepare(

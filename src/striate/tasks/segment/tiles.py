@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from striate.data.picture import Picture, open_picture
@@ -31,11 +30,10 @@ def tile(
     answer: Callable[[Tensor], Any], picture: Picture, prepare: Prepare, facts: Facts, file: str = ""
 ) -> Segmentation:
     """The classes of all pixels of a picture of any size; `answer` is the network for uint8 windows."""
-    image = open_picture(picture, file or None)
-    image = image.convert("L" if prepare.channels == 1 else "RGB")
-    mask = np.empty((image.height, image.width), dtype=np.uint8)
-    rows = list(spans(image.height, prepare.size[0], prepare.scale))
-    columns = list(spans(image.width, prepare.size[1], prepare.scale))
+    image = np.array(open_picture(picture, file or None).convert("L" if prepare.channels == 1 else "RGB"))
+    mask = np.empty(image.shape[:2], dtype=np.uint8)
+    rows = list(spans(image.shape[0], prepare.size[0], prepare.scale))
+    columns = list(spans(image.shape[1], prepare.size[1], prepare.scale))
     places = [(row, column) for row in rows for column in columns]
     for start in range(0, len(places), BATCH):
         some = places[start : start + BATCH]
@@ -64,13 +62,13 @@ def spans(length: int, window: int, scale: float) -> Iterator[tuple[int, Span]]:
         done = end
 
 
-def _window(image: Image.Image, y: int, x: int, prepare: Prepare) -> np.ndarray:
+def _window(image: np.ndarray, y: int, x: int, prepare: Prepare) -> np.ndarray:
     """uint8 (C, H, W): what a window sees whose corner is there; edge pixels go on outside the picture."""
     height, width = prepare.size
-    high = min(image.height, y + max(1, round(height / prepare.scale)))
-    wide = min(image.width, x + max(1, round(width / prepare.scale)))
+    high = min(image.shape[0], y + max(1, round(height / prepare.scale)))
+    wide = min(image.shape[1], x + max(1, round(width / prepare.scale)))
     size = max(1, round((high - y) * prepare.scale)), max(1, round((wide - x) * prepare.scale))
-    pixels = resized(image.crop((x, y, wide, high)), min(size[0], height), min(size[1], width))
+    pixels = resized(image[y:high, x:wide], min(size[0], height), min(size[1], width))
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     missing = [(0, height - pixels.shape[0]), (0, width - pixels.shape[1]), (0, 0)]
     return np.pad(pixels, missing, mode="edge").transpose(2, 0, 1)
