@@ -108,6 +108,8 @@ class Run:
             BadData: the data cannot be read, has no such split, or has other classes than the model.
             BadSetting: views that this application or network does not have.
         """
+        if refine and (views or scales or dense):
+            raise BadSetting("refine goes with plain answers, not with views, scales or dense.")
         source = self.source(data)
         split = split or final_split(source)
         if views or scales or dense:
@@ -223,6 +225,8 @@ class Run:
     ) -> Iterator[Prediction]:
         """The predictions of `predict` one by one, for more pictures than fit in memory."""
         self.left_out, follow, piecewise = [], way(self.task, "refine", refine), way(self.task, "tile", tile)
+        if piecewise is not None and follow is not None:
+            raise BadSetting("refine and tile: pieces are not refined; leave one of them out.")
         if piecewise is not None:
             yield from self._piecewise(piecewise, gather(inputs))
             return
@@ -313,7 +317,7 @@ def evaluate_together(
     if combine is None or any(run.task.name != first.task.name for run in runs):
         raise BadSetting("several runs can vote where all of them classify.")
     sources = [run.source(data or first.info["data"]["source"]) for run in runs]
-    split = split or final_split(sources[0])
+    split = one_of("split", split or final_split(sources[0]), sources[0].splits)
     for run, source in zip(runs[1:], sources[1:], strict=True):
         if run.facts != first.facts:
             raise BadData(f"{run.path}: does not know the classes of {first.path}; such runs cannot vote.")

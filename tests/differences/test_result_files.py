@@ -30,6 +30,16 @@ def test_pictures_may_be_named_by_their_files() -> None:
         assert explained(ours, entries)["causes"] == []
 
 
+def test_numbers_may_be_those_that_files_are_called_by() -> None:
+    """As tools write them of data whose pictures have no numbers: 000000000009.jpg is 9, here the second."""
+    files = {1: "000000000003.jpg", 2: "000000000009.jpg", 3: "000000000025.jpg"}
+    said = {"category_id": 1, "bbox": [0, 0, 5, 5], "score": 0.5}
+    theirs = [said | {"image_id": number} for number in (3, 9, 25)]
+    assert set(understand(theirs, "box", [1], files).pictures) == {1, 2, 3}
+    ours = [said | {"image_id": number} for number in (1, 2, 3)]
+    assert set(understand(ours, "box", [1], files).pictures) == {1, 2, 3}
+
+
 def test_classes_counted_from_another_number_are_noticed() -> None:
     ours = evaluation()
     numbered = [one | {"category_id": NUMBERS.index(one["category_id"])} for one in written(ours)]

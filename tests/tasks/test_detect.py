@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ from striate.tasks.detect.boxes import apart, pairwise, surest
 from striate.tasks.detect.data import facts, move, targets, things
 from striate.tasks.detect.loss import loss
 from striate.tasks.detect.onestage import Dense, boxed, places
-from striate.tasks.detect.predict import keep
+from striate.tasks.detect.predict import keep, originals
 
 TASK = TASKS["detect"]
 NAMES = {"classes": ["red", "blue"]}
@@ -246,6 +247,32 @@ def test_an_answer_lies_in_the_pixels_of_the_original() -> None:
     assert max(answer.draw().size) >= 360
 
 
+def test_a_mask_stays_in_its_place_where_its_box_leaves_the_picture() -> None:
+    """The window of a wide picture: 16 rows of grey above it. The box begins in the grey, or lies in it."""
+    size = (64, 128)
+    share = torch.zeros(3, 28, 28)
+    share[:, 14:] = 1  # the lower half
+    boxes = torch.tensor([[10.0, 0, 40, 48], [50, 2, 60, 12], [50, 90, 60, 96]])
+    found = {"boxes": boxes, "scores": torch.ones(3), "labels": torch.zeros(3).long(), "masks": share}
+    inside, masks = originals(found, np.array([1.0, 1.0]), np.array([0.0, 16.0]), size)
+    assert inside[0].tolist() == [10, 0, 40, 32] and masks is not None
+    rows = np.flatnonzero(decode(masks[0]).any(1))
+    assert abs(rows.min() - 8) <= 1 and abs(rows.max() - 31) <= 1  # 24 of its 48 rows down, less the grey
+    assert decode(masks[1]).sum() == 0 and decode(masks[2]).sum() == 0
+
+
+def test_masks_need_outlines_to_be_judged_and_pictures_of_nothing_do_not() -> None:
+    nothing = {"boxes": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": torch.zeros(0).long()}
+    nothing["masks"] = torch.zeros(0, 28, 28)
+    _, things_ = scene(np.random.default_rng(0))
+    for thing in things_:
+        thing.outline = None
+    metric = TASK.metric({**NAMES, "head": "mask"})
+    metric.update([nothing], targets(raw_targets([[]]), plain(1, 64)))
+    with pytest.raises(BadData, match="masks are compared with outlines"):
+        metric.update([nothing], targets(raw_targets([things_]), plain(1, 64)))
+
+
 def test_no_box_is_said_twice() -> None:
     cells = places(torch.zeros(1, 1, 4, 4), torch.zeros(1, 3, 32, 32))
     logits = torch.full((1, 16, 2), -9.0)
@@ -323,6 +350,29 @@ def test_it_learns_from_files_to_a_run(trained: striate.Run, tmp_path: Path) -> 
     assert (tmp_path / "drawn" / "00.png").is_file()
     done = striate_("evaluate", str(trained.path))
     assert done.returncode == 0 and "map50" in done.stdout and "ap50" in done.stdout
+
+
+def test_a_streamed_set_is_trained_on_to_the_end(tmp_path: Path) -> None:
+    """Its batches have room for their own fullest picture: one here has three things, others two."""
+    data = coco(tmp_path / "shapes")
+    file = data / "annotations" / "instances_val.json"
+    whole = json.loads(file.read_text())
+    whole["annotations"].append(whole["annotations"][0] | {"id": 99, "bbox": [1, 1, 9, 9]})
+    file.write_text(json.dumps(whole))
+    with patch("striate.training.evaluate.EVALUATION_PIXELS", 2 * 32 * 32):
+        run = striate.train(
+            "detect", data=data, epochs=1, batch=4, size=32, stream=True, out=tmp_path / "run", progress=False
+        )
+    assert run.figures["images"] == 4 and (run.path / "report.html").is_file()
+
+
+def test_pictures_with_nothing_to_find_have_no_headline(tmp_path: Path) -> None:
+    data = coco(tmp_path / "shapes")
+    file = data / "annotations" / "instances_val.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"annotations": []}))
+    out = str(tmp_path / "run")
+    done = striate_("train", "detect", "--data", str(data), "--epochs", "1", "--size", "32", "--out", out)
+    assert done.returncode == 0 and "no map on val" in done.stdout, done.stderr
 
 
 def test_results_are_judged_alike_by_cocos_own_program(trained: striate.Run, tmp_path: Path) -> None:

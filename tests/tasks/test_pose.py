@@ -24,6 +24,7 @@ from striate.data import open_data
 from striate.data.augment import draw_warp, warp
 from striate.data.picture import cut, open_picture
 from striate.data.prepare import Fit, Prepare
+from striate.data.readers.coco import read
 from striate.data.source import ImageFile, Source, Split
 from striate.errors import BadData, BadSetting
 from striate.models.folding import for_inference
@@ -158,6 +159,33 @@ def test_lengths_come_from_the_skeleton() -> None:
     assert found["pdj_curve"][20] == 0.5 and found["pdj_curve"][21] == 0.75 and found["pdj_curve"][22] == 1.0
     one.merge(other)
     assert one.compute()["pckh"] == 0.75 and one.compute()["people"] == 2
+
+
+def test_a_skeleton_without_bones_has_no_limbs_and_a_lone_joint_no_size() -> None:
+    """YOLO's sets have no bones, and COCO marks people of whom one joint is to be seen."""
+    joints = torch.tensor([[[0.0, 0, 2], [60, 40, 2], [0, 100, 2]], [[5, 5, 2], [0, 0, 0], [0, 0, 0]]])
+    metric = PoseMetric(NAMES | {"bones": []})
+    metric.update((joints + torch.tensor([1.0, 0, 0]))[:, None], truth(joints))
+    found = metric.compute()
+    assert found["pck"] == 1 and "pcp" not in found and found["limbs"] == {} and found["people"] == 2
+
+
+def test_results_name_the_class_that_has_the_joints(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    categories: list[dict[str, Any]] = [{"id": 3, "name": "car"}, {"id": 7, "name": "person"}]
+    categories[1] |= {"keypoints": ["nose", "tail"]}
+    person = {
+        "id": 1,
+        "image_id": 5,
+        "category_id": 7,
+        "bbox": [2, 2, 30, 30],
+        "keypoints": [4, 4, 2, 20, 9, 2],
+    }
+    images = [{"id": 5, "file_name": "a.png", "width": 40, "height": 40}]
+    whole = {"images": images, "annotations": [person], "categories": categories}
+    (tmp_path / "people.json").write_text(json.dumps(whole))
+    source = samples(read(tmp_path / "people.json"))
+    assert source.class_numbers == [7]
 
 
 def test_maps_say_where_a_joint_is_between_the_cells() -> None:

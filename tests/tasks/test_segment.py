@@ -268,6 +268,12 @@ def test_windows_answer_for_every_pixel_once(length: int, window: int, scale: fl
     assert found[-1][1][1] == length
     for begin, (first, last) in found:
         assert begin <= first < last <= max(begin + round(window / scale) + 1, first + 1)
+    seen = window / scale
+    assert len(found) <= max(1, -(-length // max(1, int(seen * 3 / 4) - 1))) + 1
+
+
+def test_the_last_window_is_known_as_the_last() -> None:
+    assert len(list(spans(1920, 240, 0.3429))) == 4
 
 
 def test_a_large_picture_is_answered_piece_by_piece(trained: striate.Run, tmp_path: Path) -> None:

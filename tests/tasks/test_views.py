@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from striate.data.prepare import Prepare
-from striate.data.source import Split
-from striate.errors import BadSetting
+from striate.data.source import ImageFile, Split
+from striate.errors import BadData, BadSetting
 from striate.tasks.classify.views import look, vote
 
 PREPARE = Prepare((16, 16), 3, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))
@@ -70,7 +71,8 @@ def test_six_views_are_moves_by_a_pixel_and_mirror_images(split, border) -> None
     down_right = torch.cat([upper[..., 1:2], upper[..., :-1]], dim=3)
     up_left = torch.cat([lower[..., 1:], lower[..., -2:-1]], dim=3)
     windows = [w for one in (x, down_right, up_left) for w in (one, one.flip(-1))]
-    by_hand = torch.stack([net(w).softmax(1) for w in windows]).mean(0)
+    weights = torch.tensor([2, 2, 1, 1, 1, 1])[:, None, None] / 8  # where it is counts as much as both moves
+    by_hand = (weights * torch.stack([net(w).softmax(1) for w in windows])).sum(0)
     answers = look(net, pictures, prepare, crops=6)[0]
     torch.testing.assert_close(answers.exp(), by_hand, rtol=1e-4, atol=1e-6)
 
@@ -94,6 +96,20 @@ def test_googlenets_crops_are_three_squares_and_what_they_hold() -> None:
     seen = []
     look(lambda w: seen.append(w) or net(w), upright, PREPARE, crops=144)
     assert len(seen) == 144 and {w.shape for w in seen} == {(2, 3, 16, 16)}
+
+
+def test_a_damaged_picture_alone_in_its_size_is_left_out(tmp_path) -> None:
+    files, rng = [], np.random.default_rng(0)
+    for name, size in (("a", (24, 20)), ("b", (20, 20)), ("c", (30, 20))):
+        file = tmp_path / f"{name}.png"
+        Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)).save(file)
+        files.append(ImageFile(file.name, file))
+    (tmp_path / "c.png").write_bytes((tmp_path / "c.png").read_bytes()[:200])
+    pictures = Split(files, {"label": np.array([0, 1, 2])})
+    answers, truth, left_out = look(network(), pictures, PREPARE, crops=144)
+    assert len(answers) == 2 and truth["label"].tolist() == [0, 1] and left_out[0].startswith("c.png")
+    with pytest.raises(BadData, match="none of the 1 pictures can be read"):
+        look(network(), pictures.subset([2]), PREPARE, crops=144)
 
 
 def test_what_cannot_be_looked_at_is_refused(split) -> None:

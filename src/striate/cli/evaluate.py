@@ -42,6 +42,8 @@ def evaluate(
 
     one_of("vote", vote, VOTES)
     opened = [load(run) for run in runs]
+    if refine and len(runs) > 1:
+        raise BadSetting("--refine takes one run: those that vote classify.")
     plain = len(runs) == 1 and not (refine or tta or views or scales or dense)
     if results is not None and not plain:
         raise BadSetting("--results FILE takes one run and its plain answers.")

@@ -48,6 +48,8 @@ def predict(
         raise BadData("predict: standard input names no picture.")
     answers: list[dict] = []
     films = [name for name in named if is_video(name)]
+    if films and tile:
+        raise BadSetting(f"--tile: {films[0]} is a film, whose frames are not looked at piece by piece.")
     pictures = [name for name in named if not is_video(name)]
     for film in films:
         answers += _film(opened, finder, film, out, refine, quiet=json or csv is not None)

@@ -16,7 +16,8 @@ def print_json(result: dict[str, Any]) -> None:
 def report_on(run: "Run") -> None:
     """Where a finished run lies, what it reached, and what to do with it next."""
     figures = run.figures
-    headline = f"{run.task.figure} {figures[run.task.figure]:.4f}"
+    figure = figures.get(run.task.figure)  # there is none of pictures without anything to be found
+    headline = f"no {run.task.figure}" if figure is None else f"{run.task.figure} {figure:.4f}"
     print(f"{headline} on {figures['split']}, after {figures['seconds']:.1f} s")
     print(f"report   {run.path / 'report.html'}")
     print(f"use it   striate predict {run.path} PICTURE...")

@@ -69,7 +69,8 @@ class Source:
     licence: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
     """What else the data says about itself, plain JSON: `background`, the name of class 0 of masks where the
-    classes are of things; `joints`, `bones` and `mirrored` of a skeleton; `category_ids`; a vocabulary."""
+    classes are of things; `joints`, `bones` and `mirrored` of a skeleton, and `jointed`, the number of
+    the class that has it; `category_ids`; a vocabulary."""
     warnings: list[str] = field(default_factory=list)
     """What was noticed while reading and left out: one line each, naming the file."""
 

@@ -9,7 +9,7 @@ pixel alone is 0, 0, 1, 1. A split of such pictures has these raw targets, one v
 | labels    | int64 (n,): numbers of the source's classes                        |
 | crowd     | bool (n,): COCO's crowds and VOC's difficult ones: no miss, no hit |
 | area      | float32 (n,): pixels of the outline where one is known, else of the box |
-| outlines  | list of n: polygons [[x, y, x, y, ...], ...], COCO's run lengths, or None |
+| outlines  | list of n: polygons [[x, y, x, y, ...], ...], run lengths, or None; only where any is known |
 | image_id  | the picture's number: the format's own, else counted from 1        |
 | keypoints | float32 (n, K, 3) x, y, v: 0 not labelled, 1 covered, 2 seen; only with a skeleton |
 """
@@ -25,6 +25,9 @@ from striate.errors import BadData
 
 SLACK = 2.0
 """Pixels by which a box may reach over the edge: rounding, and formats that count from 1."""
+
+WORDS = re.compile(r"([\W_]+|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]))")
+"""Between the words of a joint's name."""
 
 Outline = list[list[float]] | dict[str, Any] | None
 
@@ -70,9 +73,10 @@ def targets(pictures: list[list[Thing]], joints: int = 0) -> dict[str, list[Any]
         "labels": [np.array([t.label for t in p], dtype=np.int64) for p in pictures],
         "crowd": [np.array([t.crowd for t in p], dtype=bool) for p in pictures],
         "area": [np.array([_area(t) for t in p], dtype=np.float32) for p in pictures],
-        "outlines": [[t.outline for t in p] for p in pictures],
         "image_id": list(range(1, len(pictures) + 1)),
     }
+    if any(t.outline is not None for p in pictures for t in p):
+        fields["outlines"] = [[t.outline for t in p] for p in pictures]
     if joints:
         none = np.zeros((joints, 3), dtype=np.float32)
         fields["keypoints"] = [
@@ -92,11 +96,13 @@ def _area(thing: Thing) -> float:
 def mirrored(joints: list[str]) -> list[int]:
     """The joint that each becomes in a mirror, found by name: left and right, or l and r, change places.
 
+    Words end at signs and spaces, and where small letters end: left_eye, leftEye, LEye.
+
     >>> mirrored(["left_eye", "right_eye", "nose"])
     [1, 0, 2]
     """
     swap = {"left": "right", "right": "left", "l": "r", "r": "l"}
-    split = [re.split(r"([\W_]+)", joint.lower()) for joint in joints]
+    split = [[part.lower() for part in WORDS.split(joint)] for joint in joints]
     partners = {"".join(parts): place for place, parts in enumerate(split)}
     return [
         partners.get("".join(swap.get(part, part) for part in parts), place)

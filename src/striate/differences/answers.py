@@ -80,14 +80,14 @@ def understand(
             names file, entry and field.
     """
     labels = {number: place for place, number in enumerate(numbers)}
-    by_name = _by_name(names)
+    by_name, by_number = _by_name(names), _by_number(names, entries)
     inside: dict[int, list[tuple[int, Any]]] = {}
     outside: dict[str, list[tuple[int, Any]]] = {}
     strange = 0
     for place, entry in enumerate(entries):
         one = _Entry(entry, f"{file}, [{place}]")
         picture, label = one.number("image_id"), labels.get(one.number("category_id"), -1)
-        known = by_name.get(picture) if isinstance(picture, str) else picture if picture in names else None
+        known = by_name.get(picture) if isinstance(picture, str) else by_number.get(picture)
         size = (sizes or {}).get(known) if known is not None else None
         answer = one.answer(kind, joints, size)
         if label < 0:
@@ -178,6 +178,20 @@ def _by_name(names: Mapping[int, str]) -> dict[str, int]:
         for short in {PurePath(name).name, PurePath(name).stem}:
             stems.setdefault(short, []).append(number)
     return {short: same[0] for short, same in stems.items() if len(same) == 1} | found
+
+
+def _by_number(names: Mapping[int, str], entries: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+    """What their numbers of pictures are in ours: the same, or, where that makes sense of more of them, the
+    numbers that files are called by (000000000009.jpg is 9), as tools write them of data without its own."""
+    same = {number: number for number in names}
+    called: dict[int, int] = {}
+    for number, name in names.items():
+        stem = PurePath(name).stem
+        if not (stem.isascii() and stem.isdigit()) or int(stem) in called:
+            return same
+        called[int(stem)] = number
+    theirs = {entry["image_id"] for entry in entries if isinstance(entry.get("image_id"), int | float)}
+    return called if len(theirs & called.keys()) > len(theirs & same.keys()) else same
 
 
 def _around(mask: np.ndarray) -> np.ndarray:

@@ -119,5 +119,8 @@ def _on_cpu(output: Any) -> Any:
 
 
 def _joined(parts: list[Any]) -> Any:
-    """A field's values batch after batch as one tensor, or one list."""
-    return torch.cat(parts) if isinstance(parts[0], Tensor) else [value for part in parts for value in part]
+    """A field's values batch after batch as one tensor, or one list: also of tensors of several shapes, as a
+    stream has them, whose batches have room for their own fullest picture."""
+    if isinstance(parts[0], Tensor) and len({part.shape[1:] for part in parts}) == 1:
+        return torch.cat(parts)
+    return [value for part in parts for value in part]

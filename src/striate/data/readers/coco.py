@@ -8,6 +8,7 @@ the numbers of their annotations. Pictures are looked for beside the files, in `
 Format: cocodataset.org/#format-data.
 """
 
+import codecs
 import json
 import re
 from collections import defaultdict
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from striate.data.readers.labels import SPLITS
+from striate.data.readers.labels import SPLITS, text_of
 from striate.data.source import ImageFile, Source, Split
 from striate.data.things import Thing, checked_box, mirrored, targets
 from striate.errors import BadData
@@ -42,8 +43,9 @@ def read(path: Path) -> Source:
             message names file, annotation and field.
     """
     files = _files(path)
+    plain = [file for file in files if "trainval" not in file.stem.lower()]
     by_split: dict[str, list[Path]] = defaultdict(list)
-    for file in files:
+    for file in plain if "train" in map(_split_of, plain) else files:
         by_split[_split_of(file)].append(file)
     parsed = {split: [_parsed(file) for file in group] for split, group in by_split.items()}
     whole = [one for group in parsed.values() for one in group]
@@ -75,6 +77,8 @@ class _Classes:
 
     ids: list[int] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    jointed: int = 0
+    """The number of the class that has a skeleton."""
     joints: list[str] = field(default_factory=list)
     bones: list[list[int]] = field(default_factory=list)
 
@@ -97,7 +101,7 @@ def _looks_like(file: Path) -> bool:
         start = opened.read(1 << 16)
         opened.seek(max(0, file.stat().st_size - (1 << 16)))
         end = opened.read()
-    return start.lstrip()[:1] == b"{" and any(
+    return start.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{" and any(
         f'"{key}"'.encode() in start + end for key in ("images", "annotations")
     )
 
@@ -109,8 +113,8 @@ def _split_of(file: Path) -> str:
 
 def _parsed(file: Path) -> _File:
     try:
-        whole = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as why:
+        whole = json.loads(text_of(file))
+    except ValueError as why:
         raise BadData(f"{file}: cannot be read as JSON: {why}") from why
     if not isinstance(whole, dict) or "images" not in whole:
         raise BadData(f"{file}: COCO's JSON is an object with the lists {', '.join(NEEDED)}")
@@ -140,15 +144,16 @@ def _classes(files: list[_File]) -> _Classes:
                     f"{file.path}, categories: number {category['id']} is {category['name']!r} here and "
                     f"{before['name']!r} in another file"
                 )
-            if "keypoints" in category:
+            if category.get("keypoints"):
                 known[category["id"]] = category
     found = _Classes()
     for number in sorted(known):
         found.ids.append(number)
         found.names.append(str(known[number]["name"]))
-        if "keypoints" in known[number] and not found.joints:
+        if known[number].get("keypoints") and not found.joints:
+            found.jointed = number
             found.joints = [str(joint) for joint in known[number]["keypoints"]]
-            found.bones = [[a - 1, b - 1] for a, b in known[number].get("skeleton", [])]
+            found.bones = [[a - 1, b - 1] for a, b in known[number].get("skeleton") or []]
     return found
 
 
@@ -163,6 +168,7 @@ def _renumbered(files: list[_File], classes: _Classes) -> list[str]:
     for more in (0, 1):
         shifted = [number + more for number in own]
         if used <= set(shifted):
+            classes.jointed = dict(zip(classes.ids, shifted, strict=True)).get(classes.jointed, 0)
             classes.ids = shifted
             extra = " plus one" if more else ""
             return [
@@ -175,15 +181,18 @@ def _renumbered(files: list[_File], classes: _Classes) -> list[str]:
 def _skeleton(classes: _Classes) -> dict[str, Any]:
     if not classes.joints:
         return {}
-    return {"joints": classes.joints, "bones": classes.bones, "mirrored": mirrored(classes.joints)}
+    plain = {"joints": classes.joints, "bones": classes.bones, "mirrored": mirrored(classes.joints)}
+    return plain | {"jointed": classes.jointed}
 
 
 def _split(files: list[_File], classes: _Classes, folders: "_Folders") -> tuple[Split, list[str]]:
     """The pictures of one split's files, and a line about what was left out."""
-    images = {image["id"]: image for file in files for image in file.images}
-    merged: dict[tuple[int, Any], tuple[str, dict[str, Any]]] = {}
+    images = _images(files)
+    said: list[tuple[str, dict[str, Any]]] = []
+    before: dict[tuple[int, Any], int] = {}
     captions: dict[int, list[str]] = defaultdict(list)
     for file in files:
+        mine: dict[tuple[int, Any], int] = {}
         for place, annotation in enumerate(file.annotations):
             number = annotation["image_id"]
             where = f"{file.path}, annotations[{place}]"
@@ -192,11 +201,18 @@ def _split(files: list[_File], classes: _Classes, folders: "_Folders") -> tuple[
             if "caption" in annotation:
                 captions[number].append(str(annotation["caption"]).strip())
             else:
-                key = (number, annotation.get("id", f"{file.path}:{place}"))
-                merged[key] = (where, merged[key][1] | annotation if key in merged else annotation)
+                key = number, annotation.get("id", where)
+                known = before.get(key)
+                if known is not None and _agree(said[known][1], annotation):
+                    said[known] = where, said[known][1] | annotation
+                else:
+                    mine[key] = len(said)
+                    said.append((where, annotation))
+        before |= mine
     things: dict[int, list[Thing]] = defaultdict(list)
     empty = 0
-    for (number, _), (where, annotation) in merged.items():
+    for where, annotation in said:
+        number = annotation["image_id"]
         thing = _thing(annotation, images[number], classes, where)
         if thing is None:
             empty += 1
@@ -212,6 +228,26 @@ def _split(files: list[_File], classes: _Classes, folders: "_Folders") -> tuple[
     return Split(pictures, found), lines
 
 
+def _images(files: list[_File]) -> dict[int, dict[str, Any]]:
+    """The pictures of one split's files by their numbers."""
+    found: dict[int, tuple[Path, dict[str, Any]]] = {}
+    for file in files:
+        for image in file.images:
+            where, known = found.setdefault(image["id"], (file.path, image))
+            if known["file_name"] != image["file_name"]:
+                raise BadData(
+                    f"{file.path}, images: number {image['id']} is {image['file_name']} here and "
+                    f"{known['file_name']} in {where}: give every picture of a split a number of its own"
+                )
+            found[image["id"]] = file.path, known | image
+    return {number: image for number, (_, image) in found.items()}
+
+
+def _agree(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two annotations of one number, in two files, can be of one thing."""
+    return all(one[key] == other[key] for key in ("category_id", "bbox") if key in one and key in other)
+
+
 def _thing(annotation: dict[str, Any], image: dict[str, Any], classes: _Classes, where: str) -> Thing | None:
     if "category_id" not in annotation or annotation["category_id"] not in classes.ids:
         raise BadData(f"{where}, category_id: {annotation.get('category_id')} is in no list of categories")
@@ -221,15 +257,19 @@ def _thing(annotation: dict[str, Any], image: dict[str, Any], classes: _Classes,
     x, y, width, height = box
     corners = (float(x), float(y), float(x + width), float(y + height))
     cut = corners
-    if "width" in image and "height" in image:
-        cut = checked_box(corners, (image["height"], image["width"]), f"{where}, bbox")
+    sides = image.get("height"), image.get("width")
+    if isinstance(sides[0], int | float) and isinstance(sides[1], int | float):
+        cut = checked_box(corners, (sides[0], sides[1]), f"{where}, bbox")
     if cut is None:
         return None
+    area = annotation.get("area")
+    if not isinstance(area, int | float | None):
+        raise BadData(f"{where}, area: {area!r} is no number")
     return Thing(
         cut,
         classes.ids.index(annotation["category_id"]),
         bool(annotation.get("iscrowd", 0)),
-        float(annotation["area"]) if "area" in annotation else None,
+        None if area is None else float(area),
         annotation.get("segmentation") or None,
         _joints(annotation, len(classes.joints), where),
     )

@@ -2,11 +2,11 @@
 
 Ten crops are those of Krizhevsky et al. 2012, section 4.1: the corners and the centre, and their mirror
 images, the ten softmax answers averaged. Six are those of Jordan 2024, section 3.5: the picture, the picture
-moved by a pixel in two directions, and mirror images. 144 are those of Szegedy et al. 2014, section 7: three
-squares of a picture at each of four scales, of each its corners and centre and the square itself made small,
-and mirror images. Dense evaluation is that of Simonyan and Zisserman 2015, section
-3.2: the network runs convolutionally over the whole picture and its mirror image, the score maps are averaged
-over places, the softmax over mirror images and scales.
+moved by a pixel in two directions, and mirror images; as in the paper's script, the two that are not moved
+count half. 144 are those of Szegedy et al. 2014, section 7: three squares of a picture at each of four
+scales, of each its corners and centre and the square itself made small, and mirror images. Dense evaluation
+is that of Simonyan and Zisserman 2015, section 3.2: the network runs convolutionally over the whole picture
+and its mirror image, the score maps are averaged over places, the softmax over mirror images and scales.
 
 Answers are the logarithm of the averaged probabilities, which every metric reads as logits.
 """
@@ -22,7 +22,7 @@ from striate.data.augment import centre, normalise, resize
 from striate.data.picture import encoded, header
 from striate.data.prepare import Prepare
 from striate.data.source import Split
-from striate.data.store import Store, decode
+from striate.data.store import NoneReadable, Store, decode
 from striate.errors import BadData, BadSetting
 from striate.models.dense import fully_convolutional
 from striate.task import Target
@@ -137,7 +137,7 @@ def _moved(
 ) -> tuple[Tensor, Target, list[str]]:
     """The mean softmax of pictures where they are, a pixel up and left, a pixel down and right, and mirrored.
 
-    What comes in at the edges is the reflection of the pixels beside them.
+    Where they are counts half. What comes in at the edges is the reflection of the pixels beside them.
     """
     if prepare.border == 0:
         prepare = replace(prepare, margin=(scale - min(prepare.size)) // 2)
@@ -152,7 +152,8 @@ def _moved(
             yield window.flip(-1)
 
     with decode(split, prepare, targets) as store:
-        return _mean_softmax(store, windows, network), store.targets, store.left_out
+        answers = _mean_softmax(store, windows, network, shares=(1, 1, 2, 2, 1, 1))
+        return answers, store.targets, store.left_out
 
 
 def _dense(
@@ -210,10 +211,17 @@ def _whole(
     for size, members in sizes.items():
         here = replace(prepare, size=size, margin=0, border=0)
         numbered = Split(split.subset(members).images, {"row": torch.tensor(members).numpy()})
-        with decode(numbered, here) as store:
+        try:
+            store = decode(numbered, here)
+        except NoneReadable as damaged:
+            left_out += damaged.why
+            continue
+        with store:
             answers.append(_mean_softmax(store, lambda images, here=here: windows(images, here), network))
             rows.append(store.targets["row"])
             left_out += store.left_out
+    if not rows:
+        raise NoneReadable(left_out)
     order = torch.cat(rows).argsort()
     kept = torch.cat(rows)[order].tolist()
     return torch.cat(answers)[order], targets(split.subset(kept).targets, None), left_out
@@ -238,12 +246,16 @@ def _scaled(size: tuple[int, int], scale: int) -> tuple[int, int]:
 
 @torch.inference_mode()
 def _mean_softmax(
-    store: Store, windows: Callable[[Tensor], Iterator[Tensor]], network: Callable[[Tensor], Tensor]
+    store: Store,
+    windows: Callable[[Tensor], Iterator[Tensor]],
+    network: Callable[[Tensor], Tensor],
+    shares: Sequence[float] = (),
 ) -> Tensor:
-    """(N, classes) on the CPU: the softmax averaged over the windows of each picture."""
+    """(N, classes) on the CPU: the softmax averaged over the windows of each picture, by their `shares`."""
     parts = []
     for rows in torch.arange(len(store)).split(BATCH):
         images = store.images[rows]
         softmax = [network(window).float().softmax(1).cpu() for window in windows(images)]
-        parts.append(torch.stack(softmax).mean(0))
+        weights = torch.tensor(shares or [1.0] * len(softmax), dtype=torch.float32)
+        parts.append(torch.tensordot(weights / weights.sum(), torch.stack(softmax), 1))
     return torch.cat(parts)

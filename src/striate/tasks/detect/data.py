@@ -89,7 +89,7 @@ def targets(raw: Target, fit: Any) -> Target:
     boxes float32 (N, G, 4) x1, y1, x2, y2; labels int64 (N, G), -1 where there is nothing; crowd bool (N, G);
     area float32 (N, G) of the original's pixels; place float64 (N, 6) scale x, y and offset x, y of original
     points, and the original's width and height; image_id int64 (N,); outlines, one
-    `Outlines` a picture, where any thing has one.
+    `Outlines` a picture, where the split has any.
     """
     n = len(raw["labels"])
     most = max((len(labels) for labels in raw["labels"]), default=0) or 1
@@ -104,7 +104,7 @@ def targets(raw: Target, fit: Any) -> Target:
     found: Target = {"boxes": boxes, "labels": labels, "crowd": crowd, "area": area, "place": place}
     found["image_id"] = np.asarray(raw["image_id"], dtype=np.int64)
     found = {key: torch.from_numpy(value) for key, value in found.items()}
-    if any(outline is not None for outlines in raw.get("outlines", ()) for outline in outlines):
+    if "outlines" in raw:
         found["outlines"] = [
             Outlines(raw["outlines"][i], (sx, sy), (ox, oy))
             for i, (sx, sy, ox, oy, *_) in enumerate(place.tolist())

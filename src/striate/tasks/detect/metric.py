@@ -3,6 +3,7 @@
 from typing import Any
 
 from striate.data.rle import encode, text
+from striate.errors import BadData
 from striate.precision import AveragePrecision
 from striate.task import Facts, Target
 from striate.tasks.detect.predict import SURE, Found, keep, originals
@@ -87,7 +88,9 @@ def in_original(
         true[key] = target[key][i].cpu().numpy()[known]
     true["image_id"] = int(target["image_id"][i])
     if masks:
-        drawn = target["outlines"][i].original(size)
+        if known.any() and "outlines" not in target:
+            raise BadData("masks are compared with outlines, and these pictures have boxes alone.")
+        drawn = target["outlines"][i].original(size) if known.any() else []
         true["masks"] = [encode(mask) for mask in drawn]
         said["masks"] = said_masks
     return said, true

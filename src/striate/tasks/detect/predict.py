@@ -130,13 +130,17 @@ def originals(
     original, boxes end at its edges; masks need it.
     """
     boxes = found["boxes"].double().numpy().reshape(-1, 2, 2)
-    boxes = ((boxes - offset) / scale).reshape(-1, 4)
-    if size is not None:
-        height, width = size
-        boxes = boxes.clip(0, [width, height, width, height])
-    if "masks" not in found or size is None:
+    whole = ((boxes - offset) / scale).reshape(-1, 4)
+    if size is None:
+        return whole, None
+    height, width = size
+    boxes = whole.clip(0, [width, height, width, height])
+    if "masks" not in found:
         return boxes, None
     from torchvision.models.detection.roi_heads import paste_masks_in_image  # takes seconds to import
 
-    pasted = paste_masks_in_image(found["masks"][:, None], torch.from_numpy(boxes).float(), size)
+    # A mask belongs to its whole box, of which the picture may show a part; torchvision cannot draw nothing.
+    seen = (boxes[:, 2:] > boxes[:, :2]).all(1, keepdims=True)
+    drawn = torch.from_numpy(np.where(seen, whole, boxes)).float()
+    pasted = paste_masks_in_image(found["masks"][:, None], drawn, size)
     return boxes, [encode(one[0].numpy() > 0.5) for one in pasted]

@@ -27,7 +27,9 @@ def samples(source: Source) -> Source:
     Raises:
         BadData: pictures without joints, or not one person among them.
     """
-    return replace(source, splits={name: _people(source, name) for name in source.splits})
+    splits = {name: _people(source, name) for name in source.splits}
+    number = source.notes.get("jointed", source.class_numbers[0])
+    return replace(source, splits=splits, notes=source.notes | {"category_ids": [number]})
 
 
 def _people(source: Source, name: str) -> Split:

@@ -68,10 +68,11 @@ class PoseMetric:
         apart = (stages - truth[:, None, :, :2]).norm(dim=-1)
         box = _longer(truth, known)[:, None]
         last = apart[:, -1]
+        sized = known & (box > 0)  # a joint known alone has no box to measure it by
         for stage in range(stages.shape[1]):
-            self._add(f"stage{stage + 1}", apart[:, stage] <= 0.1 * box, known)
+            self._add(f"stage{stage + 1}", apart[:, stage] <= 0.1 * box, sized)
         for share in (0.05, 0.1, 0.2):
-            self._add(f"pck{share:g}", last <= share * box, known)
+            self._add(f"pck{share:g}", last <= share * box, sized)
         if self.head:
             length, whole = _length(truth, self.head)
             self._add("pckh0.5", last <= 0.5 * length[:, None], known & whole[:, None])
@@ -79,7 +80,7 @@ class PoseMetric:
             length, whole = _length(truth, self.torso)
             within = last[..., None] <= SHARES.double() * length[:, None, None]
             self._add("pdj", within, (known & whole[:, None])[..., None].expand_as(within))
-        ends = torch.tensor(self.bones).T
+        ends = torch.tensor(self.bones, dtype=torch.long).view(-1, 2).T
         limb = (truth[:, ends[0], :2] - truth[:, ends[1], :2]).norm(dim=-1)
         both = known[:, ends[0]] & known[:, ends[1]]
         self._add("pcp", (last[:, ends[0]] <= limb / 2) & (last[:, ends[1]] <= limb / 2), both)
@@ -102,9 +103,9 @@ class PoseMetric:
 
     def compute(self) -> dict[str, Any]:
         """Plain JSON: pck (at 0.1), pck_at_0.05, pck_at_0.2; pckh and pdj (at 0.5 and 0.2) where the skeleton
-        has their lengths; pcp (mean over the limbs), error in pixels of the original pictures; people;
-        oks_map, oks_map50, oks_map75; per_class {joint: {pck, error}}; limbs {"from to": pcp}; stages, the
-        PCK@0.1 after each; pdj_curve."""
+        has their lengths; pcp (mean over the limbs) where it has bones; error in pixels of the original
+        pictures; people; oks_map, oks_map50, oks_map75; per_class {joint: {pck, error}}; limbs {"from to":
+        pcp}; stages, the PCK@0.1 after each; pdj_curve."""
         if not self.people:
             return {"pck": 0.0, "people": 0, "per_class": {}, "limbs": {}, "stages": [], "pdj_curve": []}
         found: dict[str, Any] = {"pck": self._share("pck0.1")}
@@ -122,11 +123,9 @@ class PoseMetric:
             for i, (a, b) in enumerate(self.bones)
         }
         known = [value for value in limbs.values() if value is not None]
-        found |= {
-            "pcp": sum(known) / max(len(known), 1),
-            "error": self._share("error"),
-            "people": self.people,
-        }
+        if known:
+            found["pcp"] = sum(known) / len(known)
+        found |= {"error": self._share("error"), "people": self.people}
         rows = {name: self.sums[name][0] / self.sums[name][1].clamp(min=1) for name in ("pck0.1", "error")}
         found["per_class"] = {
             joint: {"pck": float(rows["pck0.1"][i]), "error": float(rows["error"][i])}

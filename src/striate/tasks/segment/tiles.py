@@ -56,8 +56,9 @@ def spans(length: int, window: int, scale: float) -> Iterator[tuple[int, Span]]:
     edge = seen / OVERLAP
     done = 0
     while done < length:
+        last = done - edge >= length - seen
         begin = max(0, round(min(done - edge, length - seen)))
-        end = length if begin + seen >= length else max(done + 1, round(begin + seen - edge))
+        end = length if last or begin + seen >= length else max(done + 1, round(begin + seen - edge))
         yield begin, (done, end)
         done = end
 
