@@ -240,6 +240,12 @@ class TestJson:
                 "layers[0].stride: stride must be 1 or more, not 0",
             ),
             ([{"layer": "pool", "size": "2"}], "layers[0].size: size must be a number, not '2'"),
+            (
+                [{"layer": "conv", "size": 3, "filters": 10**400}],
+                "layers[0].filters: filters must be 1,000,000 or less",
+            ),
+            ([{"layer": "dropout", "p": -(10**400)}], "layers[0].p: p must be 0 or more"),
+            ([{"layer": "dropout", "p": float("nan")}], "layers[0].p: p must be a number, not nan"),
             ([{"layer": "pool", "size": True}], "layers[0].size: size must be a number, not True"),
             ([{"layer": "pool", "size": None}], "layers[0].size: must not be null"),
             ([{"layer": "fc", "outputs": 5, "bias": 0}], "layers[0].bias: bias must be true or false, not 0"),

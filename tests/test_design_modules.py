@@ -153,6 +153,43 @@ class TestFromModule:
         with pytest.raises(BadDesign, match=r"layer 1 \(Conv2d\): takes 9, but 8 come in"):
             from_module(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(9, 8, 3)))
 
+    def test_a_layer_may_stand_there_twice_but_not_its_weights(self):
+        relu, conv = nn.ReLU(), nn.Conv2d(3, 3, 3)
+        twice = nn.Sequential(conv, relu, nn.Conv2d(3, 3, 3), relu, nn.Sequential(relu))
+        assert from_module(twice).text() == "conv3-3, relu, conv3-3, relu, relu"
+        with pytest.raises(
+            BadDesign, match=r"^layer 2 \(Conv2d\): shares its weights with layer 0 \(Conv2d\), in a design"
+        ):
+            from_module(nn.Sequential(conv, relu, conv))
+        tied = nn.Conv2d(3, 3, 3)
+        tied.weight = conv.weight
+        with pytest.raises(BadDesign, match="shares its weights with layer 0"):
+            from_module(nn.Sequential(conv, tied))
+
+    @pytest.mark.parametrize(
+        "layers, input, message",
+        [
+            ((nn.Conv2d(3, 10, 3),), (1, 8, 8), r"layer 0 \(Conv2d\): takes 3, but 1 come in"),
+            ((nn.Linear(32, 10),), (3, 32, 32), r"layer 0 \(Linear\): takes a vector, but a map comes in"),
+            ((nn.Flatten(), nn.Linear(32, 10)), (3, 32, 32), r"takes 32, but 3072 come in"),
+            ((nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(99, 2)), (3, 5, 5), r"takes 99, but 36 come in"),
+            ((nn.BatchNorm2d(4),), (3, 5, 5), r"takes 4, but 3 come in"),
+        ],
+    )
+    def test_the_input_that_is_given_must_go_in(self, layers, input, message):
+        with pytest.raises(BadDesign, match=message):
+            from_module(nn.Sequential(*layers), input)
+
+    def test_an_input_too_small_names_the_layer(self):
+        with pytest.raises(DoesNotFit, match=r"^layer 0 \(Conv2d\): a 5×5 filter is larger"):
+            from_module(nn.Sequential(nn.Conv2d(3, 10, 5)), (3, 4, 4))
+
+    def test_softmax_over_the_last_dimension_is_over_columns_on_a_map(self):
+        flat = nn.Sequential(nn.Flatten(), nn.Linear(12, 3), nn.Softmax(dim=-1))
+        assert from_module(flat, (3, 2, 2)).text() == "input 3x2x2, softmax3"
+        with pytest.raises(BadDesign, match=r"layer 1 \(Softmax\): dim is -1, the columns of a map"):
+            from_module(nn.Sequential(nn.Conv2d(3, 10, 3), nn.Softmax(dim=-1)))
+
     def test_only_a_sequential_has_its_order_written_down(self):
         with pytest.raises(BadDesign, match="a design is read from an nn.Sequential"):
             from_module(nn.Linear(3, 4))

@@ -43,6 +43,12 @@ class TestALecture:
         assert geometry.same_padding(3, dilation=2) == 2
         with pytest.raises(DoesNotFit, match=r"conv1: no padding .* 4×4 filter: \(4 − 1\)/2 = 1\.5\. A 3×3"):
             geometry.same_padding(4, layer="conv1")
+        with pytest.raises(
+            DoesNotFit,
+            match=r"filter with dilation 3: 3·\(4 − 1\)/2 = 4\.5\. A 3×3 filter takes 3, a 5×5 filter 6\.",
+        ):
+            geometry.same_padding(4, dilation=3)
+        assert geometry.same_padding(3, 3) == 3 and geometry.same_padding(5, 3) == 6
 
     def test_one_dot_product_has_75_numbers(self):
         assert geometry.dot_length(5, 3) == 5 * 5 * 3 == 75
@@ -212,6 +218,10 @@ class TestInverse:
     def test_224_to_55_needs_flooring(self):
         assert geometry.solve(224, 55, 11) == []
         assert (4, 2) in geometry.solve(224, 55, 11, floor=True)
+
+    def test_one_cell_comes_of_the_smallest_stride_that_leaves_no_room_for_two(self):
+        assert geometry.solve(5, 1, 3) == [] and geometry.solve(3, 1, 3) == [(1, 0)]
+        assert geometry.solve(5, 1, 3, floor=True) == [(3, 0), (5, 1), (7, 2)]
 
     def test_same_size(self):
         assert geometry.solve(32, 32, 5) == [(1, 2)]

@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
-from striate import experiment, settings
+from striate import experiment, profiling, settings
 from striate.profiling import profile
 from striate.tracing import trace
 
@@ -43,6 +44,10 @@ def test_a_rate_is_the_work_of_the_step_over_its_time(found) -> None:
     conv = found.layers[0]
     work = 2 * found.batch * 2 * (8 * 8 * 16 * 25)
     assert found.flops(conv) == pytest.approx(work / (conv.forward + conv.backward))
+
+
+def test_a_batch_larger_than_the_set_is_tried_as_it_is(setup) -> None:
+    assert profiling._batches(replace(setup, recipe=replace(setup.recipe, batch=2000))) == [1000, 2000]
 
 
 def test_two_layouts_and_three_batches_are_tried(found) -> None:

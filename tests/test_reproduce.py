@@ -1,6 +1,7 @@
 """Experiments of the literature: their tables are the published ones, and a run that was stopped goes on."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -16,11 +17,11 @@ from striate.data.source import Split
 from striate.design import NAMED
 from striate.errors import BadSetting
 from striate.models import MODELS, network
-from striate.reproduce import EXPERIMENTS
+from striate.reproduce import EXPERIMENTS, runner
 from striate.reproduce.experiment import Experiment, Line
-from striate.reproduce.runner import rows
+from striate.reproduce.runner import _name, rows
 from striate.training.optim import make_optimizer
-from striate.training.recipes import recipe_from
+from striate.training.recipes import assignments, recipe_from
 
 
 def test_nielsens_rows_are_the_books() -> None:
@@ -113,6 +114,43 @@ def test_rows_vote_and_are_not_trained_twice(folders, tmp_path) -> None:
     assert [row["epochs"] for row in shorter] == [1] and len(list(out.iterdir())) == 4  # another training
     with pytest.raises(BadSetting, match="no row has that in its name. There are: one; vote of three"):
         next(rows(experiment, out, only="two"))
+
+
+def test_rows_that_differ_in_the_recipe_alone_are_two_trainings() -> None:
+    own, fast = EXPERIMENTS["convnetjs"].lines
+    assert own.net == fast.net and own.recipe != fast.recipe
+    assert _name(own, {"epochs": "1"}, 0) != _name(fast, {"epochs": "1"}, 0)
+
+
+def test_trainings_of_hours_are_found_again() -> None:
+    """A new field of the recipe makes other folders: whoever adds one writes the new name here."""
+    line = EXPERIMENTS["nielsen"].lines[10]
+    changes = line.changes | assignments(["head_lr=0.25", "precision=bfloat16"])
+    assert _name(line, changes, 0) == "mnist-expanded-nielsen-dropout-d61b1326-seed0"
+    same = Line("any", None, "lenet5", "mnist", size=32)
+    assert _name(same, {"epochs": 20, "shift": 0}, 1) == "mnist-lenet5-91b33fdd-seed1"
+
+
+def test_a_finished_table_is_kept_when_one_row_is_done_again(tmp_path, monkeypatch) -> None:
+    def reproduced(*words: str, **row) -> list[tuple]:
+        row = {"published": 1.0, "seeds": [0], "epochs": 1, "seconds": 2.0} | row
+        monkeypatch.setattr(runner, "rows", lambda *_, **__: iter([row]))
+        result = CliRunner().invoke(app, ["reproduce", "nielsen", "--out", str(tmp_path), "--json", *words])
+        assert json.loads(result.stdout)["rows"] == [row]
+        kept = json.loads((tmp_path / "results.json").read_text())["rows"]
+        return [(one["name"], one["seeds"], one["changed"], one["ours"]) for one in kept]
+
+    old = {"name": "FC 100", "ours": 97.0, "seeds": [0]}  # as the table was once written
+    before = {"experiment": "nielsen", "quick": False, "changed": ["epochs=9"], "rows": [old]}
+    (tmp_path / "results.json").write_text(json.dumps(before))
+    first, second = ("FC 100", [0], ["epochs=9"], 97.0), ("conv", [0], [], 98.0)
+    assert reproduced(name="conv", ours=98.0) == [first, second]
+    other = ("conv", [1], [], 97.5)
+    assert reproduced(name="conv", ours=97.5, seeds=[1]) == [first, second, other]
+    again = ("FC 100", [0], ["epochs=9"], 97.1)
+    assert reproduced("--set", "epochs=9", name="FC 100", ours=97.1) == [again, second, other]
+    (tmp_path / "results.json").write_text('{"rows": [')  # killed while it was written
+    assert reproduced(name="conv", ours=98.0) == [second]
 
 
 def test_options_without_an_experiment_are_refused() -> None:

@@ -142,6 +142,39 @@ def test_a_module_of_ones_own_trains_and_needs_itself_to_open(tmp_path: Path) ->
     assert st.load(folder, network=own()).evaluate()["accuracy"] == run.figures["accuracy"]
 
 
+class Looks(nn.Module):
+    """A forward that looks at values, which no table can follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer = nn.Linear(64, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.answer(x.flatten(1) / (10 if x.abs().max() > 10 else 1))
+
+
+def test_a_module_that_looks_at_values_trains_to_a_report(tmp_path: Path) -> None:
+    run = st.train("classify", data="digits", net=Looks(), epochs=1, out=tmp_path / "run", progress=False)
+    assert (run.path / "report.html").is_file()
+    with pytest.raises(BadRun, match="from a module of your own, Looks: go on with it from Python"):
+        st.train(out=run.path, resume=True, progress=False)
+
+
+def test_fresh_runs_get_the_next_free_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("", "-3", "-old", "-2.zip"):
+        (tmp_path / f"runs/classify-digits-fc10{name}").mkdir(parents=True)
+
+    def train(**more) -> st.Run:
+        return st.train(data="digits", net="fc10", epochs=1, progress=False, **more)
+
+    assert train().path.name == "classify-digits-fc10-4"
+    assert train(resume=True).path.name == "classify-digits-fc10-4"
+    with pytest.raises(st.StriateError, match="no.pt"):
+        st.train(data="digits", net="fc10", weights=tmp_path / "no.pt", progress=False)
+    assert not (tmp_path / "runs/classify-digits-fc10-5").exists()  # nothing came into it
+
+
 def test_a_folder_in_use_is_not_overwritten(run: st.Run) -> None:
     with pytest.raises(BadRun, match="is not empty"):
         st.train("classify", data="digits", net=NET, out=run.path, progress=False)

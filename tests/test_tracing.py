@@ -11,8 +11,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from striate.design import parse
-from striate.errors import DoesNotFit
-from striate.tracing import BrokenNetwork, smallest_input, trace, trace_design
+from striate.errors import BadSetting, DoesNotFit
+from striate.tracing import BrokenNetwork, receptive, smallest_input, trace, trace_design
 
 
 class Residual(nn.Module):
@@ -223,6 +223,65 @@ def test_channels_last_blocks_are_followed():
 
     table = trace(nn.Sequential(Block(), nn.Conv2d(4, 4, 3, 2)))
     assert table.rows[-1].receptive_field == (9, 9) and table.rows[-1].stride == (2, 2)
+
+
+def test_a_sequence_made_of_a_map_is_followed():
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(2), nn.Conv1d(8, 4, 3, padding=1), nn.Flatten())
+    assert trace(net, (3, 6, 6)).output == (4 * 16,)
+    rows = trace(nn.Sequential(nn.Flatten(1, 2), nn.Conv1d(24, 4, 3, padding=1)), (3, 8, 32)).rows
+    assert rows[-1].output == (4, 32) and rows[-1].receptive_field == (8, 3)
+
+
+def test_a_receptive_field_that_is_lost_fails_no_network(monkeypatch):
+    def broken(*_):
+        raise IndexError("tuple index out of range")
+
+    monkeypatch.setattr(receptive, "_window", broken)
+    assert trace(nn.Conv2d(3, 4, 3), (3, 8, 8)).rows[0].receptive_field == (8, 8)
+
+
+class Keeps(nn.Module):
+    """Keeps its last maps, as people do who look at them."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.maps = nn.Conv2d(3, 4, 3), {}
+
+    def forward(self, x):
+        self.last = self.maps["conv"] = self.conv(x)
+        return self.last.relu()
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize(
+    "make",
+    [
+        Keeps,
+        lambda: nn.Sequential(nn.utils.weight_norm(nn.Conv2d(3, 4, 3))),
+        lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))),
+        lambda: nn.Sequential(nn.utils.spectral_norm(nn.Conv2d(3, 4, 3))),
+    ],
+)
+def test_networks_that_keep_what_they_computed(make):
+    net = make()
+    net(torch.zeros(1, 3, 8, 8))
+    table = trace(net, (3, 8, 8))
+    assert table.output == (4, 6, 6) and table.rows[0].kind in ("conv", "parametrizedconv2d")
+    assert table.rows[0].receptive_field == (3, 3) and table.multiply_adds == 27 * 4 * 36
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_precisions(dtype):
+    row = trace(nn.Sequential(nn.Conv2d(3, 4, 3)).to(dtype), (3, 8, 8)).rows[0]
+    assert row.forward_bytes == 4 * 36 * dtype.itemsize
+
+
+def test_layers_without_a_size_are_refused_in_words():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(10))
+    with pytest.raises(BadSetting, match=r"^2.weight has no size yet: run the network once on a picture"):
+        trace(net, (3, 8, 8))
+    net(torch.zeros(1, 3, 8, 8))
+    assert trace(net, (3, 8, 8)).output == (10,)
 
 
 def test_the_module_is_left_alone():

@@ -1,9 +1,7 @@
 """One training from settings to run folder: source → store → network → loop → report, each arrow one call."""
 
 import json
-import signal
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,20 +16,22 @@ from striate.data.doctor import examine, summary
 from striate.data.findings import counted
 from striate.data.loader import Loader
 from striate.data.prepare import Prepare, choose_prepare
+from striate.data.split import WATCHED
 from striate.data.stream import Pictures, fits, hold
 from striate.errors import BadSetting, DoesNotFit, Interrupted, one_of
 from striate.models.folding import plain_part
-from striate.models.published import MEAN, SIZE, STD
+from striate.models.published import SIZE, normalisation
 from striate.models.weights import load_weights, read
 from striate.run import final_split, save
 from striate.settings import Settings
 from striate.task import Facts, Task
 from striate.tasks import TASKS
-from striate.tracing import BrokenNetwork, trace
+from striate.tracing import BrokenNetwork, Table, trace
 from striate.training import parallel
 from striate.training.checkpoint import load_tensors, write_text
-from striate.training.evaluate import everything, figures
+from striate.training.evaluate import everything, figures, way
 from striate.training.forecast import forecast, trial_run
+from striate.training.interrupting import interruptible
 from striate.training.loop import Row, Training
 from striate.training.progress import counting, shown
 from striate.training.recipes import Recipe
@@ -65,16 +65,26 @@ class Experiment:
     loader: Loader
 
 
+def look(todo: Settings, download: bool) -> None:
+    """Say what is wrong with data and weights, and fetch what is missing, before several processes do."""
+    open_data(todo.data, download=download, seed=todo.seed)
+    if todo.weights is not None:
+        models.weights_file(todo.net, todo.weights, download)
+
+
 def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Experiment:
     """Open the data, decode it where it fits, build the network."""
     task = TASKS[one_of("task", todo.task, TASKS)]
     source = open_data(todo.data, download=download, seed=todo.seed)
     if todo.recipe.patience and "val" not in source.splits:
-        source = hold_out(source, 0.1, todo.seed)
+        source = hold_out(source, WATCHED, todo.seed)
+    source.unchanged(todo.pictures, "train a new run on them, without --resume.")
+    todo = replace(todo, pictures=source.fingerprints)
     source = source if task.samples is None else task.samples(source)
     facts = task.facts(source) | _chosen(todo, task)
     if todo.recipe.balance and "frequencies" not in facts:
         raise BadSetting(f"balance: the loss of {task.name} has no weights for classes; leave it at 0.")
+    way(task, "mirror", todo.recipe.tta)
     weights = models.weights_file(todo.net, todo.weights, download) if todo.weights is not None else None
     published = todo.weights == "imagenet"
     net_size = SIZE if published else models.native_size(todo.net)
@@ -84,17 +94,17 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
         side = models.next_size(todo.net, max(prepare.size))
         prepare = choose_prepare(source, fit=task.fit, net_size=side if side > max(prepare.size) else None)
     todo, stores = _held(todo, source, task, prepare, say)
-    mean, std = (MEAN, STD) if published else statistics(stores["train"].sample())
+    mean, std = normalisation(todo.net) if published else statistics(stores["train"].sample())
     prepare = replace(prepare, mean=mean, std=tuple(max(s, 1e-3) for s in std))
     torch.manual_seed(todo.seed)
     backbone = models.network(todo.net, **_arguments(task, facts, prepare))
+    whiten = getattr(backbone, "whiten", None)
+    if whiten is not None:
+        whiten(normalise(centre(stores["train"].sample()[:WHITENED], prepare), prepare))
     inner = weights is not None and not task.whole and not any("backbone." in name for name in read(weights))
     if weights is not None and inner:
         load_weights(backbone, weights, say=say)
     network = task.build(backbone, facts)
-    whiten = getattr(backbone, "whiten", None)
-    if whiten is not None:
-        whiten(normalise(centre(stores["train"].sample()[:WHITENED], prepare), prepare))
     if weights is not None and not inner:
         load_weights(network, weights, say=say)
     recipe = _decided(todo.recipe, prepare, source.notes.get("mirror", True))
@@ -117,7 +127,11 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
         rank=rank,
         world=world,
     )
-    if device.type == "cuda":
+    # Half of a GPU's memory may hold pictures; those that do not fit there stay where they are.
+    if (
+        device.type == "cuda"
+        and 2 * sum(s.nbytes for s in stores.values()) < torch.cuda.mem_get_info(device)[0]
+    ):
         for store in stores.values():
             store.move(device)
     setup = Experiment(
@@ -151,10 +165,10 @@ def _held(
     """
     splits = {name: source.splits[name] for name in ("train", "val", "test") if name in source.splits}
     if todo.stream is None:
-        todo = replace(todo, stream=parallel.agree(not fits(splits.values(), prepare)))
+        todo = replace(todo, stream=parallel.agree(not fits(splits.values(), prepare, parallel.beside())))
     if todo.stream:
         say("pictures are decoded batch by batch, and none is kept")
-    processes, stores = parallel.ranks()[1], {}
+    processes, stores = parallel.beside(), {}
     for name, split in splits.items():
         with counting(f"reading {name}", visible=say is not silent and not todo.stream) as report:
             stores[name] = hold(
@@ -222,7 +236,7 @@ def _about(setup: Experiment) -> str:
 def learn_one_batch(setup: Experiment) -> str:
     """Learn one batch by heart and say so, or refuse with `BadSetting`."""
     first, last, steps = trial_run(setup.network, setup.task, setup.loader, setup.recipe)
-    if last > first / 10:
+    if not last <= first / 10:  # nor is a loss that became nan
         raise BadSetting(
             f"dry run: the loss on one batch went only from {first:.3f} to {last:.3f} in {steps} steps: "
             f"try another rate (now {setup.recipe.lr:g}; papers' start slowly), or look at the labels."
@@ -252,7 +266,7 @@ def run(
             f"{monitored}_loss" if k == "loss" else k: v for k, v in found.items() if isinstance(v, float)
         }
 
-    with _interruptible() as interrupted:
+    with interruptible() as interrupted:
         training = Training(
             setup.network,
             setup.task,
@@ -281,29 +295,6 @@ def run(
     if rank == 0:
         _finish(setup, training, folder, last)
     parallel.meet()
-
-
-@contextmanager
-def _interruptible() -> Generator[Callable[[], bool]]:
-    """Turns the first Ctrl-C (or a polite kill) into an answer to `interrupted()`; the second one strikes."""
-    asked = False
-    before: dict[int, Any] = {}
-
-    def ask(number: int, _: Any) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(number, before[number])
-
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, ask)
-    except ValueError:  # not the main thread: signals are not ours to take
-        before.clear()
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _kept(training: Training, folder: Path, tensorboard: bool) -> Iterator[Row]:
@@ -361,10 +352,18 @@ def _finish(setup: Experiment, training: Training, folder: Path, answers: Answer
         summary={k: v for k, v in info["figures"].items() if not isinstance(v, str)}
         | {"data": setup.source.name},
         rows=training.rows,
-        table=trace(plain_part(setup.network), setup.prepare.input).to_dict(),
+        table=_table(setup).to_dict(),
         pictures=[picture for picture in pictures if picture is not None],
         settings=setup.settings.to_json() | {"recipe": setup.recipe.to_json()},
     )
+
+
+def _table(setup: Experiment) -> Table:
+    """A row per layer; of a module whose forward looks at values, the rows up to there."""
+    try:
+        return trace(plain_part(setup.network), setup.prepare.input)
+    except BrokenNetwork as why:
+        return why.table
 
 
 def _info(setup: Experiment, training: Training, split: str, found: dict[str, Any]) -> dict[str, Any]:
@@ -382,6 +381,7 @@ def _info(setup: Experiment, training: Training, split: str, found: dict[str, An
         "name": setup.source.name,
         "source": setup.settings.data,
         "licence": setup.source.licence,
+        "pictures": setup.settings.pictures,
         "classes": list(setup.source.classes),
     }
     return {

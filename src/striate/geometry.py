@@ -233,10 +233,12 @@ def same_padding(size: int, dilation: int = 1, layer: str = "") -> int:
     """(F − 1)/2: the zeros on each side that keep the size at stride 1. Even filters do not fit."""
     twice = dilation * (size - 1)
     if twice % 2:
+        with_, times_ = (f" with dilation {dilation}", f"{dilation}·") if dilation > 1 else ("", "")
+        smaller, larger = (_a(pair(side)) for side in (size - 1, size + 1))
         raise DoesNotFit(
-            f"{_at(layer)}no padding keeps the size under a {size}×{size} filter: "
-            f"({size} − 1)/2 = {_number(twice / 2)}. A {size - 1}×{size - 1} filter takes {size // 2 - 1}, "
-            f"a {size + 1}×{size + 1} filter {size // 2}."
+            f"{_at(layer)}no padding keeps the size under {_a(pair(size))} filter{with_}: "
+            f"{times_}({size} − 1)/2 = {_number(twice / 2)}. {smaller.capitalize()} filter takes "
+            f"{dilation * (size // 2 - 1)}, {larger} filter {dilation * (size // 2)}."
         )
     return twice // 2
 
@@ -244,8 +246,9 @@ def same_padding(size: int, dilation: int = 1, layer: str = "") -> int:
 def solve(n: int, out: int, size: int, dilation: int = 1, floor: bool = False) -> list[tuple[int, int]]:
     """Every (stride, pad) that takes n cells to `out` under a filter of `size`, least padding first.
 
-    Padding stays below the filter's reach: more would let it see nothing but zeros. Where `out` is 1 any
-    stride would do, and 1 is given. With `floor` the ones that leave cells over follow the exact ones.
+    Padding stays below the filter's reach: more would let it see nothing but zeros. Where `out` is 1 every
+    larger stride would do too, and the smallest is given. With `floor` the ones that leave cells over follow
+    the exact ones.
     """
     reach = dilation * (size - 1) + 1
     exact, floored = [], []
@@ -253,7 +256,7 @@ def solve(n: int, out: int, size: int, dilation: int = 1, floor: bool = False) -
         span = n + 2 * pad - reach
         if span < 0:
             continue
-        largest = span // (out - 1) if out > 1 else 1
+        largest = span // (out - 1) if out > 1 else span + 1
         for stride in range(largest, 0, -1):
             if span // stride + 1 != out:
                 break

@@ -91,6 +91,7 @@ def profile(setup: Experiment, rounds: int = 5) -> Profile:
     network = copy.deepcopy(setup.network).train()
     if setup.recipe.channels_last:
         network.to(memory_format=torch.channels_last)
+    way = convolutions(network, setup.recipe, images.device)
     speeds = {
         layout: {batch: _speed(setup, layout == "channels-last", batch) for batch in _batches(setup)}
         for layout in ("channels-last", "contiguous")
@@ -100,7 +101,7 @@ def profile(setup: Experiment, rounds: int = 5) -> Profile:
         peak=peak(images.device),
         batch=len(images),
         step=len(images) / speeds[layout][setup.recipe.batch],
-        layers=tuple(_layers(network, images, rounds, convolutions(network, setup.recipe, images.device))),
+        layers=tuple(_layers(plain_part(network), images, rounds, way)),
         speeds=speeds,
     )
 
@@ -112,11 +113,10 @@ def peak(device: torch.device, side: int = 2048, rounds: int = 5) -> float:
 
 
 def _batches(setup: Experiment) -> list[int]:
-    """Half, once and twice the recipe's batch, as far as there are pictures."""
+    """Once the recipe's batch, and half and twice of it as far as there are pictures."""
     batch = setup.recipe.batch
-    return [size for size in (batch // 2, batch, 2 * batch) if 2 <= size <= len(setup.loader.store)] or [
-        batch
-    ]
+    others = [size for size in (batch // 2, 2 * batch) if 2 <= size <= len(setup.loader.store)]
+    return sorted([batch, *others])
 
 
 def _speed(setup: Experiment, channels_last: bool, batch: int) -> float:
@@ -138,7 +138,7 @@ def _layers(network: nn.Module, images: Tensor, rounds: int, way: AbstractContex
         network(images)
     for hook in hooks:
         hook.remove()
-    rows = trace(plain_part(network), tuple(images.shape[1:])).rows
+    rows = trace(network, tuple(images.shape[1:])).rows
     costs = {row.name: row.multiply_adds for row in rows}
     kinds = {row.name: row.kind for row in rows}
     found = []

@@ -20,12 +20,13 @@ from torch import Tensor, nn
 
 import striate
 from striate import models
-from striate.data import open_data
+from striate.data import hold_out, open_data
 from striate.data.augment import centre, normalise
 from striate.data.inputs import Chunk, Given, decoded, gather, opened
 from striate.data.loader import layout
 from striate.data.prepare import Prepare
 from striate.data.source import ImageFile, Source, Split
+from striate.data.split import WATCHED
 from striate.data.stream import Pictures, hold
 from striate.data.video import Video
 from striate.errors import BadData, BadRun, BadSetting, one_of
@@ -150,6 +151,11 @@ class Run:
             if data is not None:
                 raise
             raise BadData(f"{error} (the run learned from it: --data says where it is now)") from error
+        if self.info["recipe"].get("patience") and {"train", "test"} == set(source.splits):
+            source = hold_out(source, WATCHED, self.info["seed"])
+        if source.held_out and str(data or trained_on) == trained_on:
+            cure = "val, drawn from all, may hold some that it learned from: evaluate on others, with --data."
+            source.unchanged(self.info["data"].get("pictures"), cure)
         return source if self.task.samples is None else self.task.samples(source)
 
     def answers(

@@ -29,11 +29,13 @@ class Settings:
     """Which of the application's heads; None is its usual one."""
     stream: bool | None = None
     """Whether pictures are decoded batch by batch; None until the training has looked at their size."""
+    pictures: dict[str, str] | None = None
+    """The fingerprint of every split; None until the data has been opened."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; a module is named by its class."""
         net = self.net if isinstance(self.net, str) else f"<{type(self.net).__name__}>"
-        keys = ("task", "data", "recipe_name", "seed", "size", "weights", "head", "stream")
+        keys = ("task", "data", "recipe_name", "seed", "size", "weights", "head", "stream", "pictures")
         plain = {key: getattr(self, key) for key in keys}
         return plain | {"net": net, "recipe": self.recipe.to_json()}
 
@@ -51,6 +53,9 @@ def new(given: dict[str, Any], changes: dict[str, Any]) -> Settings:
     application = TASKS[one_of("task", task, TASKS)]
     if "data" not in given:
         raise BadSetting("train: no data given: add --data with a named set (mnist, digits) or a folder.")
+    for key, least in (("size", 1), ("seed", 0)):
+        if given.get(key, least) < least:
+            raise BadSetting(f"{key} {given[key]}: it is a whole number from {least} on.")
     name = given.pop("recipe", application.recipe)
     net = given.pop("net", None) or application.net
     data = str(given.pop("data"))
@@ -69,7 +74,8 @@ def resumed(folder: Path, given: dict[str, Any], changes: dict[str, Any]) -> Set
         recipe = recipes.from_json(saved["recipe"])
         before = {key: saved[key] for key in ("task", "data", "net", "seed", "size", "weights")}
         before |= {"stream": saved.get("stream", False), "head": saved.get("head")}
-        settings = Settings(recipe=recipe, recipe_name=saved["recipe_name"], **before)
+        known = saved.get("pictures")
+        settings = Settings(recipe=recipe, recipe_name=saved["recipe_name"], pictures=known, **before)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadRun(
             f"{folder / 'settings.json'}: cannot be read, so the run cannot be resumed: {error}"
@@ -90,6 +96,11 @@ def resumed(folder: Path, given: dict[str, Any], changes: dict[str, Any]) -> Set
             )
     if not isinstance(given.get("net") or "", str):
         settings = replace(settings, net=given["net"])
+    elif saved["net"].startswith("<"):
+        raise BadRun(
+            f"{folder.parent}: was trained from a module of your own, {saved['net'][1:-1]}: "
+            "go on with it from Python, st.train(net=MODULE, out=..., resume=True)."
+        )
     return (
         replace(settings, recipe=replace(recipe, epochs=wanted.epochs)) if "epochs" in changes else settings
     )

@@ -3,13 +3,14 @@
 Everything is found by name along the way of the data: source, stores, network, loop, run folder, report.
 """
 
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from striate import experiment, profiling, settings
-from striate.data import open_data
 from striate.errors import BadRun, BadSetting
 from striate.memory import arrange_memory, give_memory_back
 from striate.profiling import Profile
@@ -69,20 +70,23 @@ def train(
     changed = {"epochs": epochs, "batch": batch, "lr": lr} | (changes or {})
     changed = {key: value for key, value in changed.items() if value is not None}
     folder, todo = _where(given, changed, out, resume)
-    if devices > 1 and parallel.ranks()[1] == 1:
-        return _in_processes(devices, folder, todo, resume, tensorboard)
     say = console().print if progress and parallel.ranks()[0] == 0 else experiment.silent
-    if resume and not (folder / "checkpoint" / "settings.json").is_file():
-        say(f"nothing to go on with in {folder}: a new training begins")
-    arrange_memory()
-    device = parallel.join()
     try:
+        if devices > 1 and parallel.ranks()[1] == 1:
+            return _in_processes(devices, folder, todo, resume, tensorboard, download)
+        if resume and not (folder / "checkpoint" / "settings.json").is_file():
+            say(f"nothing to go on with in {folder}: a new training begins")
+        arrange_memory()
+        device = parallel.join()
         ready = experiment.set_up(todo, device, say, download)
         experiment.run(ready, folder, resume, tensorboard, say, checkpoint_seconds)
         return load(folder, network=None if isinstance(todo.net, str) else ready.backbone)
     finally:
         parallel.leave()
         give_memory_back()
+        if out is None:
+            with suppress(OSError):  # a folder that was made for it goes again where nothing came into it
+                folder.rmdir()
 
 
 def _where(given: dict, changed: dict, out: str | Path | None, resume: bool) -> tuple[Path, Settings]:
@@ -114,21 +118,27 @@ def _default_folder(todo: Settings, resume: bool) -> Path:
         else "design"
     )
     base = Path("runs") / f"{todo.task}-{Path(todo.data).stem or 'data'}-{named}".lower()
-    taken = [
-        base,
-        *sorted(base.parent.glob(f"{base.name}-[0-9]*"), key=lambda p: int(p.name.rsplit("-", 1)[1])),
-    ]
-    taken = [folder for folder in taken if folder.exists()]
-    if not taken or resume:
-        return taken[-1] if taken else base
-    return base.with_name(f"{base.name}-{len(taken) + 1}")
+    numbered = re.compile(re.escape(base.name) + r"(?:-(\d+))?")
+    beside = (numbered.fullmatch(folder.name) for folder in base.parent.glob(f"{base.name}*"))
+    taken = sorted(int(found[1] or 1) for found in beside if found)
+    number = max(taken, default=1 if resume else 0) + (not resume)
+    while True:
+        folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
+        if resume or parallel.ranks()[1] > 1:
+            return folder
+        with suppress(FileExistsError):  # another training that began at the same time took it
+            folder.mkdir(parents=True)
+            return folder
+        number += 1
 
 
 def _is_file(name: str) -> bool:
     return name.endswith(".json") and Path(name).is_file()
 
 
-def _in_processes(devices: int, folder: Path, todo: Settings, resume: bool, tensorboard: bool) -> Run:
+def _in_processes(
+    devices: int, folder: Path, todo: Settings, resume: bool, tensorboard: bool, download: bool
+) -> Run:
     """Hand the training to `devices` processes of the command line and open what they made."""
     if not isinstance(todo.net, str):
         raise BadSetting(
@@ -138,7 +148,7 @@ def _in_processes(devices: int, folder: Path, todo: Settings, resume: bool, tens
         raise BadSetting(
             f"batch {todo.recipe.batch} is too small for {devices} processes: 2 pictures each at least."
         )
-    open_data(todo.data, seed=todo.seed)  # what is wrong with the data is said once, not by every process
+    experiment.look(todo, download)
     arguments = ["train", todo.task, "--data", todo.data, "--net", todo.net, "--recipe", todo.recipe_name]
     arguments += ["--seed", str(todo.seed), "--out", str(folder)]
     arguments += ["--size", str(todo.size)] if todo.size else []
@@ -149,7 +159,7 @@ def _in_processes(devices: int, folder: Path, todo: Settings, resume: bool, tens
     arguments += ["--tensorboard"] if tensorboard else []
     usual = settings.recipe_from(todo.recipe_name, {}, todo.net).to_json()
     for key, value in todo.recipe.to_json().items():
-        if value != usual[key]:
+        if value != usual[key] or key == "epochs":  # a resumed run may have been given more of them
             text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
             arguments += ["--set", f"{key}={text}"]
     code = parallel.launch(devices, arguments)

@@ -7,8 +7,12 @@ import torch
 import typer
 from typer.testing import CliRunner
 
+from striate import models
 from striate.cli.describe import describe
+from striate.data.prepare import Prepare
 from striate.errors import BadDesign, BadSetting
+from striate.run import save
+from striate.tasks import TASKS
 from striate.tracing import BrokenNetwork
 
 app = typer.Typer()
@@ -79,6 +83,20 @@ def test_a_broken_design_prints_its_table_first():
     result = CliRunner().invoke(app, ["conv3-4 pad1, pool2, fc10", "--input", "3x31x31", "--json"])
     plain = json.loads(result.stdout)
     assert plain["error"].endswith("(31 − 2)/2 + 1 = 15.5.") and plain["fixes"]
+
+
+def test_a_design_may_be_longer_than_the_name_of_a_file():
+    long = ", ".join(["conv3-4 pad1, relu"] * 20)
+    assert len(long) > 255 and len(json.loads(run(long, "--json").stdout)["layers"]) == 40
+
+
+def test_a_detector_shows_the_part_before_it_looks_at_values(tmp_path):
+    facts = {"classes": ["red", "blue"], "head": "mask"}
+    network = TASKS["detect"].build(models.network("resnet10-half", classes=2), facts)
+    info = {"task": "detect", "network": models.spec("resnet10-half", classes=2), "facts": facts}
+    save(tmp_path / "run", network, info | {"prepare": Prepare((64, 64), 3).to_json()})
+    table = json.loads(run(str(tmp_path / "run"), "--json").stdout)
+    assert table["network"] == "run" and table["input"] == [3, 64, 64] and len(table["layers"]) > 10
 
 
 def test_questions_run_backwards():

@@ -21,6 +21,9 @@ from striate.errors import BadSetting, Interrupted
             "pictures: holds no pictures: give a folder with a folder",
         ),
         (["train", "classify", "--data", "scenes"], "a class for every picture, and these have: boxes"),
+        (["train", "--data", "digits", "--seed", "-1"], "seed -1: it is a whole number from 0 on"),
+        (["train", "--data", "digits", "--size", "0"], "size 0: it is a whole number from 1 on"),
+        (["train", "pose", "--data", "scenes", "--set", "tta=yes"], "tta: pose has no such way to answer"),
     ],
 )
 def test_mistakes_are_understood(striate, tmp_path, arguments, said):
@@ -62,6 +65,18 @@ def test_what_predict_cannot_read_is_said(striate, tmp_path, monkeypatch):
     Image.new("L", (8, 8), 9).save(tmp_path / "a.png")
     done = striate("predict", run.path, "a.png", "--csv", "a.csv", "--out", "drawn", cwd=tmp_path)
     assert done.returncode == 0 and "a.csv  1 picture\ndrawn in drawn\n" in done.stderr
+    done = striate("predict", run.path, "a.png", "--csv", "new/a.csv", "--out", "drawn", cwd=tmp_path)
+    assert done.returncode == 0 and (tmp_path / "new/a.csv").is_file()
+    assert {file.name for file in (tmp_path / "drawn").iterdir()} == {"a.png", "a-2.png"}
+    (tmp_path / "clip.mp4").write_bytes(b"film")
+    done = striate("predict", run.path, "clip.mp4", "--csv", "a.csv", cwd=tmp_path)
+    assert done.returncode == 2 and "--csv: clip.mp4 is a film" in done.stderr
+
+
+def test_a_loss_that_is_no_number_is_not_learned(striate, tmp_path, monkeypatch):
+    monkeypatch.setattr("striate.experiment.trial_run", lambda *_: (2.3, float("nan"), 200))
+    done = striate("train", "--data", "digits", "--net", "fc10", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 2 and "the loss on one batch went only from 2.300 to nan" in done.stderr
 
 
 def test_a_run_says_that_it_is_its_own_data_that_is_not_there(striate, tmp_path):
@@ -74,6 +89,12 @@ def test_a_run_says_that_it_is_its_own_data_that_is_not_there(striate, tmp_path)
     trained = ["train", "--data", "data", "--net", "fc4, relu, softmax10", "--size", "16", "--epochs", "1"]
     done = striate(*trained, "--out", "run", cwd=tmp_path)
     assert done.returncode == 0 and "the last layer has 2 outputs" in done.stderr
+    Image.new("L", (16, 16)).save(tmp_path / "data/a/new.png")
+    done = striate("evaluate", "run", cwd=tmp_path)
+    said = "its pictures have changed since the training (train 8 then, 9 now, val 2 then, others now): val, "
+    assert done.returncode == 2 and said in done.stderr
+    done = striate("train", "--resume", "--out", "run", "--epochs", "2", cwd=tmp_path)
+    assert done.returncode == 2 and "train a new run on them, without --resume" in done.stderr
     (tmp_path / "elsewhere").mkdir()
     done = striate("evaluate", tmp_path / "run", cwd=tmp_path / "elsewhere")
     assert done.returncode == 2 and "(the run learned from it: --data says where it is now)" in done.stderr

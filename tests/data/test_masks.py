@@ -1,5 +1,6 @@
 """Masks: every arrangement of folders is found, every kind of file comes out alike, errors name the pixel."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from striate.data import open_data
 from striate.data.augment import Warp, draw_warp, warp
 from striate.data.masks import IGNORED, MaskFile, pixels_of, placed, warp_masks
 from striate.data.prepare import Fit, Prepare
-from striate.data.source import ImageFile
+from striate.data.source import ImageFile, Split
 from striate.errors import BadData
+from striate.tasks.segment.data import facts
 
 
 def picture(path: Path, size: tuple[int, int] = (8, 6)) -> None:
@@ -167,6 +169,53 @@ def test_masks_become_smaller_with_the_pictures() -> None:
     assert found.shape == (2, 4, 4)
     assert torch.equal(found[0], numbers[0, 1::2, 1::2])
     assert torch.equal(found[1], numbers[1].flip(1)[1::2, 0::2])
+
+
+def white_on_black(folder: Path, count: int = 3) -> Path:
+    for name in range(count):
+        picture(folder / "images" / f"{name}.jpg")
+        mask(folder / "masks" / f"{name}.png", np.array([[0] * 4 + [255] * 4] * 6))
+    (folder / "classes.txt").write_text("background\nperson\n")
+    return folder
+
+
+def test_white_is_no_class_and_training_on_one_class_is_refused(tmp_path: Path) -> None:
+    source = open_data(white_on_black(tmp_path))
+    with pytest.raises(
+        BadData, match="the masks to learn from show background. In masks 255 is no class: where"
+    ):
+        facts(source)
+    (tmp_path / "class_dict.csv").write_text("background,0,0,0\nperson,255,255,255\n")
+    (tmp_path / "classes.txt").unlink()
+    assert facts(open_data(tmp_path)) == {"classes": ["background", "person"], "frequencies": [0.5, 0.5]}
+
+
+def test_a_class_that_is_nowhere_is_no_error_and_a_rare_one_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    white_on_black(tmp_path, 8)
+    (tmp_path / "classes.txt").write_text("ground\ncrack\nhole\n")
+    source = replace(source := open_data(tmp_path), splits={"train": source.splits["train"]})
+    last = source.splits["train"].targets["mask"][-1]
+    mask(last.file.path, np.array([[0] * 7 + [1]] * 6))
+    monkeypatch.setattr("striate.tasks.segment.data.LOOKED_AT", 2)
+    assert [share > 0 for share in facts(source)["frequencies"]] == [True, True, False]
+    with pytest.raises(BadData, match="show no class at all"):
+        facts(replace(source, splits={"train": blank(source.splits["train"])}))
+
+
+def blank(split: Split) -> Split:
+    return replace(split, targets={"mask": [np.full((6, 8), IGNORED, dtype=np.uint8)] * len(split)})
+
+
+def test_folders_called_trainval(tmp_path: Path) -> None:
+    for split in ("trainval", "test"):
+        picture(tmp_path / split / "images" / "a.jpg")
+        mask(tmp_path / split / "masks" / "a.png")
+    assert open_data(tmp_path).splits.keys() == {"train", "test"}
+    picture(tmp_path / "train" / "images" / "b.jpg")
+    mask(tmp_path / "train" / "masks" / "b.png")
+    assert [file.name for file in open_data(tmp_path).splits["train"].images] == ["train/images/b.jpg"]
 
 
 def test_pixels_may_be_given_as_they_are() -> None:

@@ -156,3 +156,10 @@ def test_choice_for_photographs(tmp_path):
         choose_prepare(source_of(files[:1]))
     with pytest.raises(BadData, match="set: holds no pictures"):
         choose_prepare(source_of([]))
+
+
+def test_without_a_train_split_there_is_nothing_to_learn_from():
+    source = source_of(np.zeros((3, 1, 28, 28), dtype=np.uint8))
+    source.splits = {"val": source.splits["train"], "test": source.splits["train"]}
+    with pytest.raises(BadData, match="set: has no train split to learn from, only val, test"):
+        choose_prepare(source)

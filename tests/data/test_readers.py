@@ -99,6 +99,28 @@ def test_pictures_without_classes(tmp_path):
         open_data(lay(tmp_path / "split", "train/x.png", *some("val/a", 2)))
 
 
+def test_classes_that_are_called_as_other_formats_folders(tmp_path):
+    source = open_data(lay(tmp_path / "a", *some("mask", 5), *some("no_mask", 5)))
+    assert source.classes == ("mask", "no_mask") and source.format == "class folders"
+    source = open_data(lay(tmp_path / "b", *some("bus", 5), *some("car", 5), *some("train", 10)))
+    assert source.classes == ("bus", "car", "train") and counts(source) == {
+        "train": [4, 4, 8],
+        "val": [1, 1, 2],
+    }
+    for others in ("test/0.png", "docs/0.png"):
+        with pytest.raises(BadData, match="train/0.png lies in no class folder"):
+            open_data(lay(tmp_path / others[:4], *some("train", 5), others))
+
+
+def test_trainval_is_the_training_set_where_there_is_no_other(tmp_path):
+    lay(tmp_path, *some("trainval/a", 4), *some("trainval/b", 4), *some("test/a", 1), *some("test/b", 1))
+    assert counts(open_data(tmp_path)) == {"train": [4, 4], "test": [1, 1]}
+    lay(tmp_path, *some("train/a", 3), *some("train/b", 3), *some("val/a", 1), *some("val/b", 1))
+    source = open_data(tmp_path)
+    assert counts(source) == {"train": [3, 3], "val": [1, 1], "test": [1, 1]}
+    assert source.warnings == [f"{tmp_path}: 8 pictures in trainval lie in no class folder: left out"]
+
+
 def test_an_unlabelled_test_set_is_left_out_with_a_warning(tmp_path):
     source = open_data(lay(tmp_path, *some("train/a", 5), *some("train/b", 5), *some("test", 3)))
     assert list(source.splits) == ["train", "val"]
@@ -195,6 +217,12 @@ def test_csv_columns_in_any_order_with_split_and_semicolons(tmp_path):
 
 def test_csv_numbers_are_sorted_as_numbers_and_floats_are_forgiven(tmp_path):
     assert open_data(table(tmp_path, lines("10.0 9.0 10 9"))).classes == ("9", "10")
+
+
+def test_csv_names_that_python_would_take_for_numbers(tmp_path):
+    assert open_data(table(tmp_path, lines("0_2 4_6 0_2 4_6"))).classes == ("0_2", "4_6")
+    large = ("12345678901234567890", "12345678901234567891")
+    assert open_data(table(tmp_path, lines(" ".join(large * 2)))).classes == large
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,11 @@ def test_published_splits_stay(names):
     assert split(given).splits == given.splits
 
 
+def test_what_is_called_nothing_is_trained_on():
+    made = split(source(all=[5, 5], test=[3]))
+    assert {name: len(part) for name, part in made.splits.items()} == {"train": 10, "test": 3}
+
+
 def test_hold_out_leaves_test_alone():
     given = source(train=[30, 30], test=[7, 7])
     made = hold_out(given, 0.1, seed=0)

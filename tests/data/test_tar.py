@@ -62,6 +62,15 @@ def test_splits_by_folder_or_by_name(tmp_path, layout):
     assert list(open_data(tmp_path).splits) == ["train", "val", "test"]
 
 
+@pytest.mark.parametrize("layout", ["{0}/0.tar", "{0}-0.tar"])
+def test_trainval_is_the_training_set_where_there_is_no_other(tmp_path, layout):
+    for split in ("trainval", "test"):
+        shard(tmp_path / layout.format(split), *several(0, 4))
+    assert {name: len(part) for name, part in open_data(tmp_path).splits.items()} == {"train": 4, "test": 4}
+    shard(tmp_path / layout.format("train"), *several(0, 2))
+    assert {name: len(part) for name, part in open_data(tmp_path).splits.items()} == {"train": 2, "test": 4}
+
+
 def test_one_archive_is_a_set(tmp_path):
     assert len(tar.read(shard(tmp_path / "a.tar", *several(0, 4))).splits["all"]) == 4
 

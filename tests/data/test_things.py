@@ -61,9 +61,12 @@ def coco(folder: Path, **changes) -> Path:
 
 
 def all_of(source: Source, field: str) -> list:
-    """A raw target of every picture of every split, by the picture's name."""
+    """A raw target of every picture of every split, by the picture's name; without one, None a thing."""
     pairs = [
-        (Path(split.name(i)).name, split.targets[field][i])
+        (
+            Path(split.name(i)).name,
+            split.targets[field][i] if field in split.targets else [None] * len(split.targets["boxes"][i]),
+        )
         for split in source.splits.values()
         for i in range(len(split))
     ]

@@ -1,6 +1,7 @@
 """The fast network against the paper it is from: its count, its first layer, its beginning."""
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from striate import experiment, settings
 from striate.data.augment import normalise
@@ -26,6 +27,27 @@ def test_the_first_layer_whitens_the_pictures_patches() -> None:
     # The constant that is added to a variance leaves directions of little variance below 1.
     assert (second_moments - second_moments.diag().diag()).abs().max() < 1e-3
     assert 0.9 < second_moments.diag().max() <= 1.0
+
+
+def test_whitening_takes_few_pictures_at_once_and_counts_all() -> None:
+    class Largest(TorchDispatchMode):
+        numbers = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            self.numbers = max(self.numbers, out.numel() if isinstance(out, torch.Tensor) else 0)
+            return out
+
+    images, net = torch.randn(200, 3, 12, 10) + torch.linspace(0, 2, 200)[:, None, None, None], Fast()
+    with Largest() as largest:
+        net.whiten(images)
+    assert largest.numbers <= 64 * 12 * 11 * 9
+    patches = torch.nn.functional.unfold(images, 2).movedim(1, -1).reshape(-1, 12).double()
+    whitened = patches @ net.first.weight[:12].reshape(12, 12).double().T
+    expected = torch.linalg.eigvalsh(patches.T @ patches / len(patches))
+    torch.testing.assert_close(
+        (whitened.T @ whitened / len(patches)).diag(), expected / (expected + 5e-4), rtol=1e-5, atol=0
+    )
 
 
 def test_convolutions_begin_as_the_identity_and_norms_keep_their_scale() -> None:

@@ -5,6 +5,7 @@ import torch
 import torchvision
 from torch import nn
 
+from striate.models import published
 from striate.models.googlenet import GoogLeNet, Inception, googlenet, googlenet_bn
 from striate.models.weights import load_weights
 from striate.tasks.classify.loss import forward, loss
@@ -98,6 +99,22 @@ def test_torchvisions_weights_give_torchvisions_answers(both):
     x = torch.randn(2, 3, 224, 224)
     with torch.no_grad():
         assert torch.allclose(ours.eval()(x), theirs.eval()(x), rtol=1e-5, atol=1e-5)
+
+
+def test_pictures_are_normalised_as_torchvision_does_it_inside(both, monkeypatch):
+    ours, theirs = both
+    monkeypatch.setattr(theirs, "transform_input", True)  # as googlenet(weights=...) sets it
+    pixels = torch.rand(2, 3, 64, 64)
+
+    def fed(name: str) -> torch.Tensor:
+        mean, std = (torch.tensor(values)[:, None, None] for values in published.normalisation(name))
+        return (pixels - mean) / std
+
+    with torch.no_grad():
+        expected = theirs.eval()(fed("resnet18"))
+        assert torch.allclose(ours.eval()(fed("googlenet-bn")), expected, rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(ours(fed("resnet18")), expected, rtol=1e-2, atol=1e-3)
+    assert published.normalisation("vgg16") == (published.MEAN, published.STD)
 
 
 def test_in_training_too_with_auxiliary_answers_and_statistics(both):

@@ -172,6 +172,13 @@ def test_floor_allows_what_does_not_divide():
         network(text, channels=1, size=7)
     assert network(text, channels=1, size=7, floor=True)(torch.zeros(1, 1, 7, 7)).shape == (1, 2)
     assert from_spec(spec(text, channels=1, size=7, floor=True)).widths
+    with pytest.raises(DoesNotFit):
+        network("convnetjs-mnist", size=28)
+    for net in (
+        network("convnetjs-mnist", size=28, floor=True),
+        from_spec(spec("convnetjs-mnist", size=28, floor=True)),
+    ):
+        assert net(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
 
 
 def test_a_module_passes_through_and_is_named_in_the_run():

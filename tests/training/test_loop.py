@@ -177,6 +177,17 @@ def test_patience_ends_it_and_keeps_the_best(digits, tmp_path) -> None:
     assert (tmp_path / "best.safetensors").is_file()
 
 
+def test_whether_to_stop_is_asked_once_a_step_whenever_checkpoints_are_due(digits, tmp_path) -> None:
+    """Several processes answer together: one that asks once more than the others waits for ever."""
+    asked = []
+    work = training(
+        digits, Recipe(epochs=2, batch=100), folder=tmp_path, checkpoint_seconds=0.0,
+        stop=lambda: bool(asked.append(work.step)),
+    )  # fmt: skip
+    list(work.run())
+    assert asked == list(range(1, 11))
+
+
 def test_clipping_bounds_the_step(digits) -> None:
     recipe = Recipe(epochs=1, batch=500, optimizer="sgd", lr=1.0, momentum=0, warmup=0, weight_decay=0)
     work = training(digits, replace(recipe, clip=1e-3))

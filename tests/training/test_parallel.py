@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from striate import experiment, verbs
+from striate.errors import BadRun
+from striate.training import parallel
+
 NET = "conv3-8 pad1, relu, pool2, fc32, relu, softmax10"
 
 
@@ -85,6 +89,17 @@ def test_two_launchers_meet_as_two_machines_do(alone: tuple[Path, float], tmp_pa
     assert [machine.returncode for machine in machines] == [0, 0], said
     assert sum(bool(out.strip()) for out, _ in said) == 1  # one of them prints the result
     assert max(differences(alone[0], tmp_path / "run")) < 1e-4
+
+
+def test_processes_are_told_of_the_epochs_and_data_is_fetched_before(monkeypatch, tmp_path: Path) -> None:
+    """A resumed run may have more epochs, as many as its recipe has by itself; `download` counts here."""
+    told: list[str] = []
+    fetched: list[bool] = []
+    monkeypatch.setattr(parallel, "launch", lambda devices, arguments: told.extend(arguments) or 1)
+    monkeypatch.setattr(experiment, "open_data", lambda data, download, seed: fetched.append(download))
+    with pytest.raises(BadRun, match="ended with exit code 1"):
+        verbs.train("classify", "digits", NET, epochs=10, out=tmp_path, devices=2, download=True)
+    assert "epochs=10" in told and fetched == [True]
 
 
 def test_every_process_needs_a_share_of_the_batch(tmp_path: Path) -> None:

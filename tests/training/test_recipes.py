@@ -32,6 +32,9 @@ def test_json_round_trip(name: str) -> None:
         ("fast", {"area": 0}, "area is 0.0: it must be above 0 and at most 1"),
         ("fast", {"optimizer": "adam"}, "optimizer 'adam' is not known: did you mean adamw?"),
         ("fast", {"lr": None}, "lr needs a value"),
+        ("fast", {"shift": -3}, "shift is -3: it must not be negative"),
+        ("fast", {"epochs": "inf"}, "epochs=inf: a whole number is needed"),
+        ("fast", {"weight_decay": "nan"}, "weight_decay=nan: a number is needed"),
     ],
 )
 def test_refusals_name_the_field_and_the_way_out(name: str, changes: dict, says: str) -> None:

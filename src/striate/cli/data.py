@@ -78,7 +78,7 @@ def _convert(source: "Source", to: str, out: Path, json: bool) -> None:
     lost = {what: count for what, count in convert(source, to, out).items() if count}
     counts = {name: len(split) for name, split in source.splits.items()}
     if json:
-        print_json({"path": out, "format": to, "pictures": counts, "lost": lost})
+        print_json({"path": str(out), "format": to, "pictures": counts, "lost": lost})
         return
     print(f"{out}: {' / '.join(f'{split} {count:,}' for split, count in counts.items())} pictures as {to}")
     for what, count in lost.items():

@@ -1,5 +1,6 @@
 """`striate describe NET`: the table of a network, and the questions that run the arithmetic backwards."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -102,13 +103,14 @@ def describe(
 
 def _resolve(net: str, shape: Input | None, classes: int | None) -> "tuple[nn.Module | Design, Input, str]":
     """The network or design, its input, and what to call it."""
-    if (Path(net) / "model.json").is_file():
+    if os.path.isfile(os.path.join(net, "model.json")):  # a Path objects to designs longer than a name may be
         if classes is not None:
             raise BadSetting(f"--classes: {net} is trained, its classes are what it learned; leave it away")
         from striate import run
+        from striate.models.folding import plain_part
 
         loaded = run.load(net, device="cpu")
-        return loaded.network, shape or loaded.prepare.input, Path(net).resolve().name
+        return plain_part(loaded.network), shape or loaded.prepare.input, Path(net).resolve().name
     from striate import design, models
 
     known = models.spec(net)

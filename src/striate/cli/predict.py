@@ -1,6 +1,7 @@
 """`striate predict RUN INPUT...`."""
 
 import sys
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ def predict(
         raise BadData("predict: standard input names no picture.")
     answers: list[dict] = []
     films = [name for name in named if is_video(name)]
+    if films and csv is not None:
+        raise BadSetting(f"--csv: {films[0]} is a film, and the columns hold one picture a row; use --json.")
     if films and tile:
         raise BadSetting(f"--tile: {films[0]} is a film, whose frames are not looked at piece by piece.")
     pictures = [name for name in named if not is_video(name)]
@@ -65,7 +68,7 @@ def predict(
                     "--csv: its columns hold one label a picture; write these answers with --json."
                 )
             if out is not None:
-                answer["drawn"] = str(_draw(prediction, out, number))
+                answer["drawn"] = str(_draw(prediction, out))
             if not json and csv is None:
                 print(_line(answer))
             answers.append(answer)
@@ -94,7 +97,7 @@ def _film(run: Any, finder: Any, path: str, out: Path | None, refine: bool, quie
     writer = None
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        writer = Writer(out / f"{film.path.stem}.mp4", film.rate)
+        writer = Writer(_free(out / f"{film.path.stem}.mp4"), film.rate)
     with counting(film.path.name, visible=True) as progress:
         for number, prediction in enumerate(predictions):
             answer = prediction.to_dict() | {"frame": number, "seconds": round(number / film.rate, 3)}
@@ -140,12 +143,16 @@ def _sure(joints: dict[str, list[float]]) -> float:
     return sum(score for *_, score in joints.values()) / max(len(joints), 1)
 
 
-def _draw(prediction, out: Path, number: int) -> Path:
+def _free(path: Path) -> Path:
+    """The path, with a number behind its name where that is taken."""
+    numbers = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
+    return next(one for one in chain([path], numbers) if not one.exists())
+
+
+def _draw(prediction, out: Path) -> Path:
     """Save the drawn picture under its own name, with a number where that is taken."""
     out.mkdir(parents=True, exist_ok=True)
-    path = out / f"{Path(prediction.file).stem or 'picture'}.png"
-    if path.exists():
-        path = path.with_name(f"{path.stem}-{number}.png")
+    path = _free(out / f"{Path(prediction.file).stem or 'picture'}.png")
     prediction.draw().save(path)
     for ending, picture in prediction.files().items():
         picture.save(path.with_name(path.stem + ending))
@@ -155,6 +162,7 @@ def _draw(prediction, out: Path, number: int) -> Path:
 def _write_csv(path: Path, answers: list[dict]) -> None:
     import csv
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         best = len(answers[0]["top"])

@@ -63,11 +63,29 @@ def reproduce(
         say=say,
     ):
         table.append(row)
-        (folder / "results.json").write_text(jsonlib.dumps(found, indent=1), encoding="utf-8")
+        _keep(folder / "results.json", found)
     if json:
         print_json(found)
         return
     _print(table, chosen.figure)
+
+
+def _keep(path: Path, found: dict[str, Any]) -> None:
+    """Put the rows into the table at `path`: each in the place of its like, beside all others."""
+    from striate.training.checkpoint import write_text
+
+    try:
+        table = jsonlib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # there is none, or writing it was cut short
+        table = {}
+    earlier = table["rows"] if table.get("experiment") == found["experiment"] else []
+    rows = {}
+    for source, listed in ((table, earlier), (found, found["rows"])):
+        for row in listed:
+            row = {"quick": source.get("quick", False), "changed": source.get("changed", [])} | row
+            rows[row["name"], *row["seeds"], row["quick"], *row["changed"]] = row
+    whole = {"experiment": found["experiment"], "figure": found["figure"], "rows": list(rows.values())}
+    write_text(path, jsonlib.dumps(whole, indent=1))
 
 
 def _print(table: list[dict[str, Any]], figure: str) -> None:

@@ -21,7 +21,8 @@ def report_on(run: "Run") -> None:
     print(f"{headline} on {figures['split']}, after {figures['seconds']:.1f} s")
     print(f"report   {run.path / 'report.html'}")
     print(f"use it   striate predict {run.path} PICTURE...")
-    print(f"more     striate train --resume --out {run.path} --epochs {2 * figures['epochs']}")
+    if not run.info["recipe"]["patience"]:  # what patience has ended does not go on
+        print(f"more     striate train --resume --out {run.path} --epochs {2 * figures['epochs']}")
 
 
 def print_profile(found: "Profile") -> None:

@@ -41,19 +41,24 @@ def convert(source: Source, to: str, out: Path) -> Lost:
     return lost
 
 
-def _copied(split: Split, folder: Path) -> Iterator[tuple[int, str, tuple[int, int]]]:
-    """Write every picture to `folder`; yields (number, file name, (height, width))."""
+def _copied(
+    split: Split, title: str, folder: Path, taken: set[str]
+) -> Iterator[tuple[int, str, tuple[int, int]]]:
+    """Write every picture of the split called `title`; yields (number, file name, (height, width)).
+
+    `taken` are the stems of what the folder holds already, in small letters: one is never given twice, for
+    labels are called by it, and some disks do not tell A from a.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    taken: set[str] = set()
     for i in range(len(split)):
         if isinstance(split.images, np.ndarray):
             name, data = f"{i:06d}.png", ink.png(open_picture(picture_of(split, i)))
         else:
             file = split.images[i]
             name, data = Path(file.name).name, encoded(file)
-            if name in taken:
-                name = "-".join(Path(file.name).parts)
-        taken.add(name)
+        while (plain := Path(name)).stem.lower() in taken:
+            name = f"{plain.stem}-{title}-{i}{plain.suffix}"
+        taken.add(plain.stem.lower())
         seen = header(data)
         if seen is None:
             raise BadData(f"{split.name(i)}: cannot be read, so its size is not known; --fix leaves such out")
@@ -73,11 +78,12 @@ def _coco(source: Source, out: Path, lost: Lost) -> None:
     (out / "annotations").mkdir()
     for name, split in source.splits.items():
         images, annotations = [], []
-        for i, file, (height, width) in _copied(split, out / "images" / name):
+        for i, file, size in _copied(split, name, out / "images" / name, set()):
+            height, width = size
             number = split.targets["image_id"][i]
             images.append({"id": number, "file_name": file, "width": width, "height": height})
             for n in range(len(split.targets["boxes"][i])):
-                found = _annotation(split, i, n)
+                found = _annotation(split, i, n, size)
                 found |= {"id": len(annotations) + 1, "image_id": number}
                 found["category_id"] = ids[int(split.targets["labels"][i][n])]
                 annotations.append(found)
@@ -85,9 +91,15 @@ def _coco(source: Source, out: Path, lost: Lost) -> None:
         (out / "annotations" / f"instances_{name}.json").write_text(json.dumps(whole), encoding="utf-8")
 
 
-def _annotation(split: Split, i: int, n: int) -> dict[str, Any]:
+def _box(split: Split, i: int, n: int, size: tuple[int, int]) -> np.ndarray:
+    """float64 (4,): the box of thing `n`, cut off at the edges of its picture, over which LSP's may reach."""
+    height, width = size
+    return split.targets["boxes"][i][n].astype(np.float64).clip(0, (width, height, width, height))
+
+
+def _annotation(split: Split, i: int, n: int, size: tuple[int, int]) -> dict[str, Any]:
     """COCO's words for thing `n` of picture `i`, without its numbers."""
-    x1, y1, x2, y2 = (float(side) for side in split.targets["boxes"][i][n])
+    x1, y1, x2, y2 = _box(split, i, n, size).tolist()
     found: dict[str, Any] = {"bbox": [x1, y1, x2 - x1, y2 - y1]}
     found["area"] = float(_get(split, "area", i, n, (x2 - x1) * (y2 - y1)))
     found["iscrowd"] = int(_get(split, "crowd", i, n, False))
@@ -121,15 +133,20 @@ def _yolo(source: Source, out: Path, lost: Lost) -> None:
     for name, split in source.splits.items():
         labels = out / "labels" / name
         labels.mkdir(parents=True)
-        for i, file, size in _copied(split, out / "images" / name):
+        for i, file, size in _copied(split, name, out / "images" / name, set()):
             lines = [
                 _line(split, i, n, size, len(joints), lost) for n in range(len(split.targets["boxes"][i]))
             ]
-            (labels / file).with_suffix(".txt").write_text("".join(f"{line}\n" for line in lines if line))
+            text = "".join(f"{line}\n" for line in lines if line)
+            (labels / file).with_suffix(".txt").write_text(text, encoding="utf-8")
     settings = ["path: .", *(f"{name}: images/{name}" for name in source.splits), "names:"]
     settings += [f"  {number}: {json.dumps(name)}" for number, name in enumerate(source.classes)]
     if joints:
-        settings += [f"kpt_shape: [{len(joints)}, 3]", f"flip_idx: {list(source.notes['mirrored'])}"]
+        settings += [f"kpt_shape: [{len(joints)}, 3]"]
+        turned = list(source.notes["mirrored"])
+        # A set that does not say which joints change places must not seem to say that none does.
+        if source.notes.get("mirror", True) or turned != sorted(turned):
+            settings += [f"flip_idx: {turned}"]
     (out / "data.yaml").write_text("\n".join(settings) + "\n", encoding="utf-8")
 
 
@@ -139,7 +156,7 @@ def _line(split: Split, i: int, n: int, size: tuple[int, int], joints: int, lost
         lost["crowds and difficult things, which YOLO has not"] += 1
         return ""
     sides = np.array([size[1], size[0]], dtype=np.float64)
-    box, outline = split.targets["boxes"][i][n].astype(np.float64), _get(split, "outlines", i, n, None)
+    box, outline = _box(split, i, n, size), _get(split, "outlines", i, n, None)
     values = np.concatenate([(box[:2] + box[2:]) / 2 / sides, (box[2:] - box[:2]) / sides])
     if joints:
         points = split.targets["keypoints"][i][n].astype(np.float64)
@@ -155,17 +172,16 @@ def _line(split: Split, i: int, n: int, size: tuple[int, int], joints: int, lost
 def _voc(source: Source, out: Path, lost: Lost) -> None:
     (out / "ImageSets" / "Main").mkdir(parents=True)
     (out / "Annotations").mkdir()
+    taken: set[str] = set()
     for name, split in source.splits.items():
         stems = []
-        for i, file, size in _copied(split, out / "JPEGImages"):
+        for i, file, size in _copied(split, name, out / "JPEGImages", taken):
             stems.append(Path(file).stem)
             root = _xml(source, split, i, file, size, lost)
             Xml.indent(root)
-            Xml.ElementTree(root).write(out / "Annotations" / f"{stems[-1]}.xml", encoding="unicode")
-        lines = "".join(f"{stem}\n" for stem in stems)
-        (out / "ImageSets" / "Main" / ("train" if name == "all" else name)).with_suffix(".txt").write_text(
-            lines
-        )
+            Xml.ElementTree(root).write(out / "Annotations" / f"{stems[-1]}.xml", encoding="utf-8")
+        listed = (out / "ImageSets" / "Main" / ("train" if name == "all" else name)).with_suffix(".txt")
+        listed.write_text("".join(f"{stem}\n" for stem in stems), encoding="utf-8")
     (out / "classes.txt").write_text("".join(f"{name}\n" for name in source.classes), encoding="utf-8")
 
 
@@ -176,7 +192,8 @@ def _xml(source: Source, split: Split, i: int, file: str, size: tuple[int, int],
     sides = Xml.SubElement(root, "size")
     for field, value in (("width", size[1]), ("height", size[0]), ("depth", 3)):
         Xml.SubElement(sides, field).text = str(value)
-    for n, (box, label) in enumerate(zip(split.targets["boxes"][i], split.targets["labels"][i], strict=True)):
+    for n, label in enumerate(split.targets["labels"][i]):
+        box = _box(split, i, n, size)
         thing = Xml.SubElement(root, "object")
         Xml.SubElement(thing, "name").text = source.classes[int(label)]
         Xml.SubElement(thing, "difficult").text = str(int(_get(split, "crowd", i, n, False)))

@@ -14,7 +14,6 @@ from striate.data import findings
 from striate.data.census import Census, Place, Progress, of_stores, take
 from striate.data.findings import Finding, counted
 from striate.data.labels import LabelReport, Suspect, check_labels
-from striate.data.readers import READERS
 from striate.data.source import Source
 from striate.data.stream import Pictures
 from striate.data.suspects import READABLE
@@ -116,7 +115,7 @@ def examine(
         findings=tuple(sorted(found, key=lambda finding: _WORST_FIRST[finding.severity])),
         sizes=_sizes(census),
         modes=dict(zip(*(part.tolist() for part in np.unique(census.mode, return_counts=True)), strict=True)),
-        split_made=stores is None and _made(source),
+        split_made=source.held_out,
         kappa=labels.kappa,
         suspects=tuple(labels.suspects),
         duplicates=tuple(tuple(census.place(row) for row in rows) for rows in same),
@@ -169,11 +168,3 @@ def _sizes(census: Census) -> dict[str, list[int]]:
     order = np.argsort(census.size.prod(axis=1), kind="stable")
     picks = {"min": order[0], "median": order[len(order) // 2], "max": order[-1]}
     return {name: census.size[row].tolist() for name, row in picks.items()}
-
-
-def _made(source: Source) -> bool:
-    """Whether what is on disk has no `val`. Only a set with one is read again, which decodes nothing."""
-    if "val" not in source.splits:
-        return False
-    reader = next((reader for reader in READERS.values() if reader.recognise(source.path)), None)
-    return reader is not None and "val" not in reader.read(source.path).splits

@@ -4,6 +4,7 @@ import glob
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -53,13 +54,14 @@ def _expand(one: Given) -> list[ImageFile | Image.Image]:
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
         found = [ImageFile(str(p), p) for p in files if not p.name.startswith(".")]
-    elif path.is_file() and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            members = sorted(n for n in archive.namelist() if Path(n).suffix.lower() in SUFFIXES)
+    elif path.is_file() and (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path)):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = sorted(n for n in archive.namelist() if Path(n).suffix.lower() in SUFFIXES)
+        except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as why:
+            raise BadData(f"{one}: cannot be read as a zip: {why}; copy or fetch it again.") from why
         members = [m for m in members if not m.startswith("__MACOSX")]
         found = [ImageFile(f"{path}/{member}", path, member) for member in members]
-    elif path.is_file() and path.suffix.lower() == ".zip":
-        raise BadData(f"{one}: cannot be read as a zip; copy or fetch it again.")
     elif path.is_file():
         found = [ImageFile(str(path), path)]
     else:
@@ -75,16 +77,21 @@ def _expand(one: Given) -> list[ImageFile | Image.Image]:
 def decoded(
     pictures: list[ImageFile | Image.Image], prepare: Prepare, batch: int, left_out: list[str]
 ) -> Iterator[Chunk]:
-    """The pictures in batches; a line about each that cannot be read goes to `left_out`."""
+    """The pictures in batches, in their order; a line about each that cannot be read goes to `left_out`."""
     for start in range(0, len(pictures), batch):
-        some = pictures[start : start + batch]
-        files = [p for p in some if isinstance(p, ImageFile)]
-        images = [p for p in some if isinstance(p, Image.Image)]
-        if images:
-            named = [getattr(image, "filename", "") or f"picture {i + 1}" for i, image in enumerate(images)]
-            yield opened(images, prepare, named)
-        if files:
-            yield from _read(files, prepare, left_out)
+        for _, group in groupby(enumerate(pictures[start : start + batch], start + 1), _is_file):
+            some = list(group)
+            files = [p for _, p in some if isinstance(p, ImageFile)]
+            images = [p for _, p in some if isinstance(p, Image.Image)]
+            if files:
+                yield from _read(files, prepare, left_out)
+            else:
+                named = [getattr(image, "filename", "") or f"picture {number}" for number, image in some]
+                yield opened(images, prepare, named)
+
+
+def _is_file(numbered: tuple[int, ImageFile | Image.Image]) -> bool:
+    return isinstance(numbered[1], ImageFile)
 
 
 def _read(files: list[ImageFile], prepare: Prepare, left_out: list[str]) -> Iterator[Chunk]:

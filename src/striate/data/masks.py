@@ -9,7 +9,7 @@ from io import BytesIO
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from striate.data.augment import Warp
@@ -62,10 +62,11 @@ class MaskFile:
 
     def _numbers(self) -> np.ndarray:
         """uint8 (H, W) as they are in the file, colours already turned into numbers."""
+        data = encoded(self.file)
         try:
-            image = Image.open(BytesIO(encoded(self.file)), formats=("PNG", "BMP", "TIFF", "GIF"))
+            image = Image.open(BytesIO(data), formats=("PNG", "BMP", "TIFF", "GIF"))
             image.load()
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as why:
+        except Exception as why:  # decoders meet damaged bytes with any exception there is
             raise BadData(f"{self.file.name}: this mask cannot be read: {why}") from why
         if self.colours:
             return self._by_colour(np.array(image.convert("RGB")))

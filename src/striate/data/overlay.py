@@ -76,7 +76,7 @@ def boxes(
     pen, width = ImageDraw.Draw(image), max(1, round(max(image.size) / 320))
     face = ink.font(max(10, round(max(image.size) / 48)), bold=True)
     for (x1, y1, x2, y2), text, colour in zip(corners, texts, colours, strict=True):
-        pen.rectangle((x1, y1, x2 - 1, y2 - 1), outline=colour, width=width)
+        pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour, width=width)
         if text:
             left, top, right, bottom = (round(side) for side in face.getbbox(text))
             wide, high = right - left + 6, bottom - top + 6

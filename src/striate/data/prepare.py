@@ -272,9 +272,16 @@ def choose_prepare(
     pictures up to 8 pixels short of `net_size` a black border. To "pad" photographs of one shape the window
     has that shape, `size` being its longer side, and there is no margin. Mean and std wait for the training
     store.
+
+    Raises:
+        BadData: there is no training split, or no picture in it that can be read.
     """
-    split = source.splits.get("train") or next((s for s in source.splits.values() if len(s)), None)
-    if split is None or not len(split):
+    split = source.splits.get("train")
+    if split is None:
+        raise BadData(
+            f"{source.name}: has no train split to learn from, only {', '.join(source.splits) or 'nothing'}"
+        )
+    if not len(split):
         raise BadData(f"{source.name}: holds no pictures")
     native, typical, shape, colour = _look_at(split, source.name)
     channels = channels or (3 if colour else 1)

@@ -12,6 +12,15 @@ MOST = 8
 """Arrays that are remembered."""
 
 
+def _holders(arrays: list[np.ndarray], i: int) -> int:
+    """How many hold an array of a list, the list and this question included."""
+    return sys.getrefcount(arrays[i])
+
+
+FREE = _holders([np.empty(0)], 0)
+"""What `_holders` says of an array that only the list holds: which depends on the version of Python."""
+
+
 class Arrays:
     """Arrays that were handed out before, of any shape and type."""
 
@@ -21,11 +30,10 @@ class Arrays:
     def take(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array of unspecified content that nobody else holds, nor a tensor or view made of it."""
         for i in range(len(self._known)):
-            array = self._known[i]
-            # Held by the list, by `array` and by the question itself: by nobody else.
-            if array.shape == shape and array.dtype == dtype and sys.getrefcount(array) == 3:
+            free = _holders(self._known, i) == FREE
+            if free and self._known[i].shape == shape and self._known[i].dtype == dtype:
                 self._known.append(self._known.pop(i))
-                return array
+                return self._known[-1]
         self._known = self._known[-MOST + 1 :]
         self._known.append(np.empty(shape, dtype))
         return self._known[-1]

@@ -4,12 +4,15 @@ A reader is one file in `readers/` with two functions: `recognise(path) -> bool`
 decodes nothing) and `read(path) -> Source`.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from striate.errors import BadData
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,12 @@ class Split:
         """What to call picture `index` in a message: its file, or its number."""
         return f"#{index}" if isinstance(self.images, np.ndarray) else self.images[index].name
 
+    @property
+    def fingerprint(self) -> str:
+        """How many pictures there are, and 64 bits of their names where they have any."""
+        names = "" if isinstance(self.images, np.ndarray) else "\n".join(file.name for file in self.images)
+        return f"{len(self)} {hashlib.blake2b(names.encode(), digest_size=8).hexdigest()}"
+
     def subset(self, indices: Sequence[int]) -> "Split":
         """The pictures at `indices`, in that order."""
         rows = np.asarray(indices, dtype=np.int64)
@@ -73,6 +82,28 @@ class Source:
     the class that has it; `category_ids`; a vocabulary."""
     warnings: list[str] = field(default_factory=list)
     """What was noticed while reading and left out: one line each, naming the file."""
+    held_out: bool = False
+    """Whether `val` was drawn from `train`, and would be others of its pictures if some were added."""
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Split -> how many pictures it has, and 64 bits of their names: `120 9c0e5b...`."""
+        return {name: split.fingerprint for name, split in self.splits.items()}
+
+    def unchanged(self, before: dict[str, str] | None, cure: str) -> None:
+        """Raise `BadData`, which ends with `cure`, where the fingerprints of another time differ."""
+        now = self.fingerprints
+        if before in (None, now):
+            return
+        differ = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        counts = [(before.get(name, "no").split()[0], now.get(name, "no").split()[0]) for name in differ]
+        said = (
+            f"{name} {a} then, {'others' if a == b else b} now"
+            for name, (a, b) in zip(differ, counts, strict=True)
+        )
+        raise BadData(
+            f"{self.name}: its pictures have changed since the training ({', '.join(said)}): {cure}"
+        )
 
     @property
     def class_numbers(self) -> list[int]:

@@ -3,6 +3,7 @@
 | the source has          | you get                                       |
 |-------------------------|-----------------------------------------------|
 | `all`                   | `train` 80 %, `val` 20 %                      |
+| `all` and others        | `all` becomes `train`                         |
 | only `train`            | `train` 80 %, `val` 20 %                      |
 | `train` and `val`       | as they are                                   |
 | `train` and `test`      | as they are; `hold_out` carves a `val` if asked |
@@ -19,11 +20,15 @@ from striate.errors import BadData, BadSetting
 
 HELD_OUT = 0.2
 
+WATCHED = 0.1
+"""The share that a training which ends by itself holds out of a set that has a test split and no other."""
+
 
 def split(source: Source, seed: int = 0) -> Source:
     """The source with splits to train and to evaluate on, by the table above."""
-    if set(source.splits) == {"all"}:
-        source = replace(source, splits={"train": source.splits["all"]})
+    if "all" in source.splits and "train" not in source.splits:
+        named = {"train" if name == "all" else name: part for name, part in source.splits.items()}
+        source = replace(source, splits=named)
     return hold_out(source, HELD_OUT, seed) if set(source.splits) == {"train"} else source
 
 
@@ -48,7 +53,8 @@ def hold_out(source: Source, fraction: float, seed: int) -> Source:
         "train": train.subset(np.flatnonzero(~held).tolist()),
         "val": train.subset(np.flatnonzero(held).tolist()),
     }
-    return replace(source, splits=parts | {key: s for key, s in source.splits.items() if key != "train"})
+    others = {key: s for key, s in source.splits.items() if key != "train"}
+    return replace(source, splits=parts | others, held_out=True)
 
 
 def _draw(train: Split, fraction: float, rng: np.random.Generator) -> np.ndarray:

@@ -236,9 +236,10 @@ class _Batch:
             piece.cancel()
 
 
-def fits(splits: Iterable[Split], prepare: Prepare) -> bool:
-    """Whether the decoded pixels of all splits fit half of the free memory, or of the temporary folder."""
-    size = sum(len(split) for split in splits) * int(np.prod(prepare.stored))
+def fits(splits: Iterable[Split], prepare: Prepare, processes: int = 1) -> bool:
+    """Whether the decoded pixels of all splits, for each of the `processes` of this machine, fit half of the
+    free memory, or of the temporary folder."""
+    size = sum(len(split) for split in splits) * int(np.prod(prepare.stored)) * processes
     return size <= free_memory() // 2 or size <= shutil.disk_usage(tempfile.gettempdir()).free // 2
 
 
@@ -253,12 +254,12 @@ def hold(
 ) -> Pictures:
     """A split ready to be batched: decoded once, or streamed where `stream` says so or it `fits` nowhere.
 
-    `fill` is what a stream does about damaged pictures; `processes` share the machine's cores.
+    `fill` is what a stream does about damaged pictures; `processes` share the machine's cores and memory.
     `targets` and `progress` are as in `store.decode`.
     """
     if stream is None:
         stream = not fits([split], prepare)
     if not stream:
-        return decode(split, prepare, targets, progress=progress)
+        return decode(split, prepare, targets, free_memory() // 2 // processes, progress)
     threads = max(1, (os.cpu_count() or 1) // processes)
     return Stream(split, prepare, targets or as_tensors, fill, threads)

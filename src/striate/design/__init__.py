@@ -203,11 +203,12 @@ def from_json(obj: Any) -> Design:
 def from_module(module: "nn.Sequential", input: Input | None = None) -> Design:
     """Python layers -> Design. Raises BadDesign naming the layer that a design cannot say.
 
-    Layers do not tell the height and width they are meant for: `input` (C, H, W) goes into the design.
+    Layers do not tell the height and width they are meant for: `input` (C, H, W) goes into the design. Raises
+    BadDesign or DoesNotFit naming the layer that does not take what comes of it.
     """
     from striate.design.modules import read
 
-    return Design(tuple(read(module)), input)
+    return Design(tuple(read(module, None if input is None else _input(input))), input)
 
 
 def _layer(entry: Any, where: str) -> Layer:

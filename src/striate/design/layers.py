@@ -58,13 +58,14 @@ def _check(layer: Any) -> None:
 def _number(name: str, value: Any) -> int | float:
     """`value` as its kind of number and within the field's limits. Raises BadField."""
     low, high = LIMITS[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # NaN
         raise BadField(name, f"{name} must be a number, not {value!r}")
-    if name in WHOLE and value != int(value):
-        raise BadField(name, f"{name} must be a whole number, not {value}")
     if not low <= value <= high:
         bound = f"{low:g} or more" if value < low else f"{high:,} or less"
-        raise BadField(name, f"{name} must be {bound}, not {value:g}")
+        shown = f", not {value:g}" if abs(value) < 1e300 else ""  # whole numbers may be longer than any float
+        raise BadField(name, f"{name} must be {bound}{shown}")
+    if name in WHOLE and value != int(value):
+        raise BadField(name, f"{name} must be a whole number, not {value}")
     return int(value) if name in WHOLE else float(value)
 
 

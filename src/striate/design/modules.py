@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from striate.design import layers as parts
-from striate.design.layers import Layer
+from striate.design.layers import Layer, Shape
 from striate.errors import BadDesign
 
 if TYPE_CHECKING:
@@ -98,11 +98,16 @@ def _module(row: "Row") -> nn.Module:
             return nn.Softmax(dim=1)
 
 
-def read(module: nn.Sequential) -> list[Layer]:
-    """The layers of a Sequential and of Sequentials inside it. Raises BadDesign naming the layer."""
+def read(module: nn.Sequential, input: Shape | None = None) -> list[Layer]:
+    """The layers of a Sequential and of Sequentials inside it, which must take `input` where it is given.
+
+    Raises BadDesign, or DoesNotFit, naming the layer.
+    """
     layers: list[Layer] = []
-    width: int | None = None  # channels or numbers that come in, where known
-    mapped: bool | None = None  # whether a map comes in, where known
+    shape = input
+    width = None if input is None else input[0]  # channels or numbers that come in, where known
+    mapped = None if input is None else True  # whether a map comes in, where known
+    owners: dict[int, str] = {}  # of the weights
     for name, child in _children(module):
         if type(child) not in READERS:
             known = sorted({kind.__name__ for kind in READERS})
@@ -112,9 +117,15 @@ def read(module: nn.Sequential) -> list[Layer]:
         except (ValueError, parts.BadField) as error:
             raise BadDesign(f"{name}: {error}: keep such a network as a Python module") from None
         why = _misplaced(child, width, mapped) or parts.fault(layers, layer)
+        for weight in child.parameters():
+            if owners.setdefault(id(weight), name) != name:
+                why = f"shares its weights with {owners[id(weight)]}, in a design each layer has its own"
         if why:
             raise BadDesign(f"{name}: {why}")
         width, mapped = _after(child, width, mapped)
+        if shape is not None:
+            shape = parts.output_shape(layer, shape, name, floor=True)
+            width = shape[0]
         layers.append(layer)
     return layers
 
@@ -129,8 +140,9 @@ def _children(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Modul
             )
         yield f"{'layer ' if path.replace('.', '').isdigit() else ''}{path} ({kind})", module
         return
-    for name, child in module.named_children():
-        yield from _children(child, f"{path}.{name}" if path else name)
+    for name, child in module._modules.items():  # named_children() leaves out what stands there twice
+        if child is not None:
+            yield from _children(child, f"{path}.{name}" if path else name)
 
 
 def _misplaced(child: Any, width: int | None, mapped: bool | None) -> str | None:
@@ -139,6 +151,8 @@ def _misplaced(child: Any, width: int | None, mapped: bool | None) -> str | None
     inputs = getattr(child, takes, width)
     if mapped and isinstance(child, nn.Linear):
         return "takes a vector, but a map comes in: put nn.Flatten() before it"
+    if isinstance(child, nn.Softmax) and child.dim == -1 and mapped is not False:
+        return "dim is -1, the columns of a map: a design's softmax has dim=1"
     if mapped is not None and isinstance(child, nn.BatchNorm1d if mapped else nn.BatchNorm2d):
         return f"does not take the {'map' if mapped else 'vector'} that comes in"
     return f"takes {inputs}, but {width} come in" if width is not None and inputs != width else None

@@ -173,10 +173,12 @@ def _build(
         raise BadSetting(
             f"a network of {classes} classes for {channels}×{size[0]}×{size[1]}: all must be 1 or more"
         )
+    if isinstance(found, str) and found in NAMED:
+        found = design.parse(NAMED[found])
     if isinstance(found, Design):
         return Designed(found, classes, (channels, *size), floor=bool(floor))
     model = MODELS[found]
-    if model.fixed_size and found not in NAMED and size != (model.size, model.size):
+    if model.fixed_size and size != (model.size, model.size):
         raise DoesNotFit(
             f"{found}: takes pictures of {model.size}×{model.size}, not {size[0]}×{size[1]}: "
             f"give pictures of that size, or choose a network without fully connected maps, such as resnet20"

@@ -13,6 +13,9 @@ One idea: a small network looks at every place at three scales. Here is the netw
 tanh after conv1 and conv2, each followed by a 2x2 maximum; conv3 has neither. Which maps a filter sees is
 drawn once from a fixed seed: the papers do not print it. Pictures of other than three channels are seen whole
 by conv1. Unlike there the convolutions pad, so that maps stay as large as the picture.
+
+Only the head `multiscale` makes Y, U and V of a picture. Everywhere else the network is fed red, green and
+blue: what is said of Y above is then true of red, and what is said of U and V of green and blue.
 """
 
 import torch

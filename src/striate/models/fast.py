@@ -29,6 +29,10 @@ EPSILON = 5e-4
 """Added to the variance of a whitened direction: directions of hardly any variance are mostly noise."""
 
 
+CHUNK = 64
+"""Pictures whose patches are in memory at once: eight times the pictures themselves."""
+
+
 class Group(nn.Module):
     """Two 3x3 convolutions, the first of them halved by a pool before it is normalised."""
 
@@ -85,9 +89,14 @@ class Fast(nn.Module):
         Each direction of the patches' covariance is divided by its standard deviation; its negative is a
         filter too, because the activation that follows lets only one sign through (section 3.1).
         """
-        patches = images.unfold(2, 2, 1).unfold(3, 2, 1).permute(0, 2, 3, 1, 4, 5)
-        patches = patches.reshape(-1, patches[0, 0, 0].numel()).double()
-        variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
+        length = self.first.weight[0].numel()
+        sums = torch.zeros(length, length, dtype=torch.float64, device=images.device)
+        for some in images.split(CHUNK):
+            patches = some.unfold(2, 2, 1).unfold(3, 2, 1).permute(0, 2, 3, 1, 4, 5)
+            patches = patches.reshape(-1, length).double()
+            sums += patches.T @ patches
+        count = len(images) * (images.shape[2] - 1) * (images.shape[3] - 1)
+        variances, directions = torch.linalg.eigh(sums / count)
         filters = (directions / (variances + EPSILON).sqrt()).T.reshape(-1, *self.first.weight.shape[1:])
         self.first.weight.copy_(torch.cat([filters, -filters]))
 

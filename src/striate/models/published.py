@@ -33,7 +33,9 @@ IMAGENET = {
 LICENCE = "torchvision, BSD-3-Clause; learned from ImageNet, whose pictures are for research"
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Per channel, what pictures are normalised by for these weights."""
+"""Per channel, what ImageNet's pictures are normalised by."""
+
+Colours = tuple[float, float, float]
 
 SIZE = 224
 """Height and width of the pictures they were learned from."""
@@ -52,6 +54,14 @@ def published(name: str) -> File:
     size = weight.meta["_file_size"] * 1024**2  # rounded to a thousandth of a MiB
     start = weight.url.rsplit("-", 1)[1].removesuffix(".pth")
     return File(weight.url, int(size) + 2048, f"sha256:{start}")
+
+
+def normalisation(name: str) -> tuple[Colours, Colours]:
+    """(mean, std) per channel, of pixels in 0..1, of the pictures that a network's weights learned from.
+
+    GoogLeNet's were brought over from TensorFlow; torchvision's model undoes ImageNet's normalisation first.
+    """
+    return ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)) if name == "googlenet-bn" else (MEAN, STD)
 
 
 def imagenet(name: str, download: bool = False) -> Path:

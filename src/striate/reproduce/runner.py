@@ -53,9 +53,7 @@ def _trained(
     line: Line, folder: Path, changes: dict[str, Any], seed: int, download: bool, progress: bool
 ) -> Run:
     """The run of one line and seed; votes find the run of the line that trained the same network."""
-    named = line.net if line.net in MODELS else "design"
-    digest = hashlib.blake2b(repr((line.net, line.size, sorted(changes.items()))).encode(), digest_size=4)
-    place = folder / f"{Path(line.data).stem}-{named}-{digest.hexdigest()}-seed{seed}"
+    place = folder / _name(line, changes, seed)
     try:
         return load(place)
     except BadRun:  # not there, or not finished: a damaged one is reported by train
@@ -72,6 +70,16 @@ def _trained(
             download=download and line.data not in DERIVED,
             progress=progress,
         )
+
+
+def _name(line: Line, changes: dict[str, Any], seed: int) -> str:
+    """The run folder of one training: two that differ in anything have two."""
+    told: tuple[Any, ...] = (line.net, line.size, sorted(changes.items()))
+    if line.recipe != "fast":  # which goes without saying: so folders of old are found again
+        told += (line.recipe,)
+    digest = hashlib.blake2b(repr(told).encode(), digest_size=4).hexdigest()
+    named = line.net if line.net in MODELS else "design"
+    return f"{Path(line.data).stem}-{named}-{digest}-seed{seed}"
 
 
 def _row(experiment: Experiment, line: Line, runs: list[Run], seeds: range) -> Row:

@@ -72,7 +72,17 @@ def see(
 def _through(
     name: str, op: Any, args: tuple, kwargs: dict, out: Tensor, x: Tensor, axis: Axis, which: int, pixels: int
 ) -> Axis:
-    """One axis of one argument through one operator."""
+    """One axis of one argument through one operator; what goes wrong here is no fault of the network."""
+    try:
+        return _follow(name, op, args, kwargs, out, x, axis, which, pixels)
+    except Exception:  # whatever a stranger's operator has in place of the arguments that are looked for
+        return _lost(axis)
+
+
+def _follow(
+    name: str, op: Any, args: tuple, kwargs: dict, out: Tensor, x: Tensor, axis: Axis, which: int, pixels: int
+) -> Axis:
+    """The operators that are known, each by its own arithmetic."""
     arguments = _arguments(op, args, kwargs)
     if name in _WINDOWS:
         return _window(name, arguments, x, out, axis, which)
@@ -230,7 +240,8 @@ def _window(name: str, given: dict, x: Tensor, out: Tensor, axis: Axis, which: i
     if dim is None or (dim < 2 and name == "convolution"):
         return _lost(axis)
     count, inner = out.shape[dim], _inner(out.shape, dim)
-    spatial = dim - 2 if x.dim() > 3 else dim - (x.dim() - 2)
+    batched = x.dim() > 3 or name == "convolution"  # pools also take a map by itself
+    spatial = dim - 2 if batched else dim - (x.dim() - 2)
     if spatial < 0 or (x.dim() == 5 and name == "constant_pad_nd" and dim < 3):
         return replace(axis, inner=inner) if count == axis.count else _lost(axis)
     field = _field(name, given, axis, spatial, dim - x.dim(), count)

@@ -16,12 +16,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from striate import geometry
-from striate.errors import DoesNotFit
+from striate.errors import BadSetting, DoesNotFit
 from striate.tracing import operators
 from striate.tracing.receptive import Sight, at_first, see, tensors
 
@@ -95,12 +96,21 @@ class Draft:
 
 
 def on_meta(module: nn.Module) -> nn.Module:
-    """A copy without values on the meta device: no weights are copied, and hooks stay behind."""
+    """A copy without values on the meta device: no weights are copied, and hooks stay behind.
+
+    Raises BadSetting where a weight has no size yet, as in the layers that PyTorch calls lazy.
+    """
     memo: dict[int, Any] = {}
-    for weight in module.parameters():
+    for name, weight in module.named_parameters():
+        if is_lazy(weight):
+            raise BadSetting(f"{name} has no size yet: run the network once on a picture first.")
         memo[id(weight)] = nn.Parameter(torch.empty_like(weight, device="meta"), weight.requires_grad)
     for buffer in module.buffers():
         memo[id(buffer)] = torch.empty_like(buffer, device="meta")
+    for part in module.modules():
+        for made in tensors(vars(part)):
+            if not made.is_leaf:  # what a forward computed and kept, which PyTorch would not copy
+                memo[id(made)] = torch.empty_like(made, device="meta")
     twin = copy.deepcopy(module, memo)
     for part in twin.modules():
         for hooks in (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks):
@@ -138,7 +148,8 @@ class Watch(TorchDispatchMode):
         handles = self._attend(net)
         try:
             with torch.device("meta"), torch.set_grad_enabled(grad):
-                x = torch.empty(batch, *shape)
+                kinds = (weight.dtype for weight in net.parameters() if weight.is_floating_point())
+                x = torch.empty(batch, *shape, dtype=next(kinds, None))
                 self._begin(net, x)
                 with self:
                     self.outputs = tensors(net(x))

@@ -78,7 +78,7 @@ class Training:
     """Where checkpoints go; None keeps none."""
     checkpoint_seconds: float = 30.0
     stop: Callable[[], bool] = lambda: False
-    """Asked after every step; True writes a checkpoint and ends the rows."""
+    """Asked once after every step; True writes a checkpoint and ends the rows."""
     row_seconds: float = 0.25
     step: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
@@ -154,10 +154,11 @@ class Training:
             elif now - shown >= self.row_seconds:
                 shown = now
                 yield self.row("step", speed, loss=self.mean_loss(number + 1))
-            if self.stop() or now - saved >= self.checkpoint_seconds:
+            stopping = self.stop()  # asked once a step: with several processes all of them answer together
+            if stopping or now - saved >= self.checkpoint_seconds:
                 saved = self.save()
-                if self.stop():
-                    return
+            if stopping:
+                return
 
     def gradients(self, images: Tensor, target: Target, weight: float = 1.0) -> Tensor:
         """Leave `weight` times the mean gradient of a batch in the parameters; returns its loss, detached."""
@@ -170,10 +171,11 @@ class Training:
         pieces = torch.arange(len(images)).tensor_split(min(self.recipe.accumulate, len(images)))
         for piece in pieces:
             rows = slice(int(piece[0]), int(piece[-1]) + 1)
-            loss = self.model(images[rows], {k: v[rows] for k, v in target.items()})
-            loss = loss * (weight * len(piece) / len(images))
             last = rows.stop == len(images)
+            # Only the last piece's gradients are exchanged; it is decided where the forward begins.
             with nullcontext() if last or self.loader.world == 1 else self.model.no_sync():  # ty: ignore
+                loss = self.model(images[rows], {k: v[rows] for k, v in target.items()})
+                loss = loss * (weight * len(piece) / len(images))
                 loss.backward()
             total += loss.detach()
         return total

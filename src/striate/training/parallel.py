@@ -15,6 +15,11 @@ def ranks() -> tuple[int, int]:
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
 
+def beside() -> int:
+    """How many of the processes share this machine, this one included."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", ranks()[1]))
+
+
 def join() -> torch.device:
     """Enter the process group when a launcher started us; returns the device to train on.
 
@@ -22,14 +27,13 @@ def join() -> torch.device:
     """
     _, world = ranks()
     local = int(os.environ.get("LOCAL_RANK", 0))
-    if torch.cuda.is_available():
+    if torch.cuda.device_count() >= beside():
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     else:
         device = torch.device("cpu")
         if world > 1:
-            local_world = int(os.environ.get("LOCAL_WORLD_SIZE", world))
-            torch.set_num_threads(max(1, (os.cpu_count() or 1) // local_world))
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // beside()))
     if world > 1 and not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return device

@@ -1,5 +1,6 @@
 """How to train, as one flat frozen dataclass: flags and `--set key=value` are derived from it."""
 
+import math
 from dataclasses import asdict, dataclass, replace
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -92,8 +93,9 @@ class Recipe:
                 raise BadSetting(f"{key} is {getattr(self, key)}: it must be at least 0 and below 1.")
         if not 0 < self.area <= 1:
             raise BadSetting(f"area is {self.area}: it must be above 0 and at most 1.")
-        for key in ("weight_decay", "clip", "patience", "head_lr", "bias_lr", "renorm", "colour", "balance"):
-            if getattr(self, key) < 0:
+        nonnegative = "weight_decay clip patience head_lr bias_lr renorm colour balance shift".split()
+        for key in nonnegative:
+            if (getattr(self, key) or 0) < 0:
                 raise BadSetting(f"{key} is {getattr(self, key)}: it must not be negative.")
         if self.patience and self.evaluate > 1:
             raise BadSetting("patience looks at every epoch's figure: leave evaluate at 1.")
@@ -240,7 +242,7 @@ def _truth(key: str, value: Any) -> bool:
 def _number(key: str, value: Any, kind: type) -> Any:
     try:
         number = float(value)
-        if kind is int and number != int(number):
+        if not math.isfinite(number) or (kind is int and number != int(number)):
             raise ValueError
     except (TypeError, ValueError):
         raise BadSetting(f"{key}={value}: a{' whole' if kind is int else ''} number is needed.") from None

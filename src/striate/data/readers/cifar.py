@@ -7,6 +7,7 @@ unpickling: the few names that these files use become inert stand-ins below, and
 import pickle
 import re
 import tarfile
+import zlib
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -85,7 +86,7 @@ def _begins_like_cifar(path: Path) -> bool:
     try:
         with tarfile.open(path) as archive:
             first = [member.name for _ in range(4) if (member := archive.next()) is not None]
-    except (OSError, EOFError, tarfile.TarError):
+    except (OSError, EOFError, tarfile.TarError, zlib.error):
         return "cifar" in path.name  # `read` says what is wrong with it
     return any(name.split("/")[0] in FOLDERS for name in first)
 
@@ -107,7 +108,7 @@ def _files(place: Path) -> dict[str, bytes]:
                     content = archive.extractfile(member)
                     found[name] = content.read() if content else b""
         return found
-    except (OSError, EOFError, tarfile.TarError) as why:
+    except (OSError, EOFError, tarfile.TarError, zlib.error) as why:
         raise BadData(f"{place}: cannot be read: {why}; fetch it again") from why
 
 

@@ -6,6 +6,7 @@ comes before.
 """
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from striate.errors import BadData
 PATHS = ("path", "file", "image", "filename", "file_name", "filepath", "image_path", "img")
 LABELS = ("label", "class", "target", "category", "label_name", "class_name", "y")
 SPLIT = ("split", "subset")
+
+WHOLE = re.compile(r"([+-]?[0-9]+)(\.0*)?")
+"""A whole number. Python's own rules are wider: to `float`, 0_2 is 2."""
 
 Row = tuple[int, list[str]]
 """Line number, cells."""
@@ -127,8 +131,5 @@ def one_type(path: Path, labels: Sequence[str], lines: list[int]) -> list[str]:
 
 
 def _whole(label: str) -> int | None:
-    try:
-        value = float(label)
-        return int(value) if value.is_integer() else None
-    except (ValueError, OverflowError):
-        return None
+    found = WHOLE.fullmatch(label)
+    return int(found[1]) if found else None

@@ -16,9 +16,8 @@ from striate.data.readers.labels import SPLITS, class_order, labelled
 from striate.data.source import ImageFile, Source, Split
 from striate.errors import BadData
 
-NOT_CLASSES = {"images", "image", "masks", "mask", "labels", "annotations", "imagesets", "jpegimages"}
-"""Folders that other formats have where this one has classes."""
-
+NOT_CLASSES = {"images", "image", "masks", "labels", "annotations", "imagesets", "jpegimages"}
+"""Folders that other formats have where this one has classes. Not `mask`: a picture may show one, or none."""
 
 LEFT_BEHIND = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 
@@ -87,17 +86,20 @@ def arrange(
     lie in no class folder (in a test set, which may be unlabelled, those are left out with a warning).
     """
     named = [name for name in files if is_picture(name)]
-    top = _wrapping(named)
-    pictures = [(name, name.split("/")[len(top) :]) for name in named]
+    wrapping = _wrapping(named)
+    pictures = [(name, name.split("/")[len(wrapping) :]) for name in named]
     if not pictures:
         raise BadData(f"{where}: holds no pictures (files ending in {', '.join(sorted(SUFFIXES))})")
-    has_splits = any(parts[0].lower() in SPLITS for _, parts in pictures if len(parts) > 1)
+    top = {parts[0].lower() for _, parts in pictures if len(parts) > 1}
+    has_splits = _has_splits(top, [parts for _, parts in pictures])
     warnings = _other_files(where, files, named)
     found: dict[str, dict[str, list[str]]] = {}
     astray: Counter[str] = Counter()
     for name, parts in pictures:
         split = SPLITS.get(parts[0].lower(), "") if has_splits else "all"
         inside = parts[1:] if has_splits else parts
+        if parts[0].lower() == "trainval" and "train" in top and has_splits:
+            split = ""  # it holds the pictures of train and val over again
         if not split or (len(inside) == 1 and split != "train" and has_splits):
             astray[parts[0] if len(parts) > 1 else "the top"] += 1
         elif len(inside) == 1:
@@ -114,7 +116,7 @@ def arrange(
         raise BadData(
             f"{where}: no picture lies in a class folder; put each class's pictures in a folder of its own"
         )
-    _refuse_empty(where, folders, found, len(top), has_splits)
+    _refuse_empty(where, folders, found, len(wrapping), has_splits)
     first = found.get("train") or next(iter(found.values()))
     classes = class_order({name for split in found.values() for name in split})
     for split, by_class in found.items():
@@ -130,6 +132,13 @@ def _wrapping(pictures: list[str]) -> tuple[str, ...]:
     if len(top) == 1 and all(len(p) > 2 for p in parts) and next(iter(top)).lower() not in SPLITS:
         return (next(iter(top)),)
     return ()
+
+
+def _has_splits(top: set[str], pictures: list[list[str]]) -> bool:
+    """Whether folders at the top called train, val or test hold classes; among bus and car, train is one."""
+    named = top & SPLITS.keys()
+    nested = any(parts[0].lower() in SPLITS and len(parts) > 2 for parts in pictures)
+    return nested or len(named) > 1 or (len(named) == 1 and len(top) < 3)
 
 
 def _in_order(found: Iterable[str]) -> list[str]:

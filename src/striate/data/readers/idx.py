@@ -7,6 +7,7 @@ dimension as 4 bytes, the values.
 import gzip
 import math
 import re
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,7 @@ def load(file: Path, dimensions: int) -> np.ndarray:
             shape = [int.from_bytes(stream.read(4), "big") for _ in range(dimensions)]
             size = math.prod(shape)
             values = bytearray(stream.read(size + 1))
-    except (OSError, EOFError, MemoryError, OverflowError) as why:
+    except (OSError, EOFError, MemoryError, OverflowError, zlib.error) as why:
         raise BadData(f"{file}: cannot be read: {why}; fetch it again") from why
     if len(values) != size:
         found = "more" if len(values) > size else f"{len(values):,}"

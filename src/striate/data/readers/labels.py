@@ -1,16 +1,32 @@
 """What the readers of labelled pictures share: usual names of splits, order of classes, the target."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from striate.errors import BadData
+
 SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("train", "training", "trainval"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-"""Usual names of folders (and of values in a CSV's `split` column) to ours."""
+"""Usual names of folders (and of values in a CSV's `split` column) to ours. Files and folders called
+`trainval` count only where none is called `train`: they hold its pictures, and those of `val`, over again."""
+
+
+def text_of(file: Path) -> str:
+    """What a text file says, without the mark that some editors begin it with.
+
+    Raises:
+        BadData: it cannot be read, or is not in UTF-8.
+    """
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as why:
+        raise BadData(f"{file}: cannot be read as text: {why}; save it as UTF-8") from why
 
 
 def labelled(labels: np.ndarray) -> dict[str, Any]:

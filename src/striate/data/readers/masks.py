@@ -15,7 +15,7 @@ from pathlib import Path
 
 from striate.data.masks import IGNORED, MOST, MaskFile
 from striate.data.readers.folders import is_picture
-from striate.data.readers.labels import SPLITS
+from striate.data.readers.labels import SPLITS, text_of
 from striate.data.source import ImageFile, Source, Split
 from striate.errors import BadData
 
@@ -81,7 +81,8 @@ def _pairs(path: Path) -> list[Pair]:
             elif f"{name}annot" in folders:
                 found.append((SPLITS[name], folder, folders[f"{name}annot"]))
     found = [pair for pair in found if pair[2].is_dir() and _holds_masks(pair[2])]
-    return sorted(found, key=lambda pair: ("train", "val", "test", "all").index(pair[0]))
+    first = {pair[0]: pair for pair in reversed(found)}
+    return [first[split] for split in ("train", "val", "test", "all") if split in first]
 
 
 def _first(folders: dict[str, Path], names: tuple[str, ...]) -> Path | None:
@@ -124,7 +125,7 @@ def _classes(path: Path) -> tuple[list[str], tuple[tuple[int, int, int], ...]]:
     file = next((path / name for name in NAMES if (path / name).is_file()), None)
     if file is None:
         return [], ()
-    lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    lines = [line.strip() for line in text_of(file).splitlines() if line.strip()]
     if file.suffix == ".txt":
         names, colours = lines, ()
     else:

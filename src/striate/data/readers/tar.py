@@ -82,20 +82,22 @@ def _shards(path: Path) -> dict[str, list[Path]]:
         return {_split_of(path): [path]} if path.suffix.lower() == ".tar" else {}
     if not path.is_dir():
         return {}
-    below = {SPLITS[f.name.lower()]: _tars(f) for f in path.iterdir() if f.name.lower() in SPLITS}
+    named = sorted((f for f in path.iterdir() if f.name.lower() in SPLITS), reverse=True)  # trainval, train
+    below = {SPLITS[f.name.lower()]: _tars(f) for f in named}
     inside = {split: tars for split in ("train", "val", "test") if (tars := below.get(split))}
     if inside:
         return inside
-    named: dict[str, list[Path]] = {}
-    for shard in _tars(path):
-        named.setdefault(_split_of(shard), []).append(shard)
-    if "all" in named and len(named) > 1:
-        other = next(shards[0] for split, shards in named.items() if split != "all")
+    shards, found = _tars(path), dict[str, list[Path]]()
+    plain = [shard for shard in shards if "trainval" not in shard.stem.lower()]
+    for shard in plain if "train" in map(_split_of, plain) else shards:
+        found.setdefault(_split_of(shard), []).append(shard)
+    if "all" in found and len(found) > 1:
+        other = next(shards[0] for split, shards in found.items() if split != "all")
         raise BadData(
-            f"{path}: {named['all'][0].name} names no split, {other.name} does; "
+            f"{path}: {found['all'][0].name} names no split, {other.name} does; "
             "call every shard train-..., val-... or test-..., or none"
         )
-    return {split: named[split] for split in ("train", "val", "test", "all") if split in named}
+    return {split: found[split] for split in ("train", "val", "test", "all") if split in found}
 
 
 def _tars(folder: Path) -> list[Path]:

@@ -7,12 +7,13 @@
 nor found in an evaluation. Classes are sorted by name, unless `classes.txt` lists them.
 """
 
+import re
 import xml.etree.ElementTree as Xml
 from collections.abc import Iterable
 from pathlib import Path
 
 from striate.data.readers.folders import is_picture
-from striate.data.readers.labels import SPLITS
+from striate.data.readers.labels import SPLITS, text_of
 from striate.data.source import ImageFile, Source, Split
 from striate.data.things import Thing, checked_box, targets
 from striate.errors import BadData
@@ -36,7 +37,7 @@ def read(path: Path) -> Source:
     folder = _annotations(path)
     assert folder is not None
     pictures = _pictures(path, folder)
-    names = _splits(path) or {"all": sorted(file.stem for file in folder.glob("*.xml"))}
+    names = _splits(path, pictures) or {"all": sorted(file.stem for file in folder.glob("*.xml"))}
     warnings: list[str] = []
     found: dict[str, tuple[list[ImageFile], list[list[Named]]]] = {}
     for split, stems in names.items():
@@ -77,24 +78,31 @@ def _pictures(path: Path, annotations: Path) -> dict[str, Path]:
     return {file.stem: file for file in sorted(_beside(path, annotations).iterdir()) if is_picture(file.name)}
 
 
-def _splits(path: Path) -> dict[str, list[str]]:
+def _splits(path: Path, pictures: dict[str, Path]) -> dict[str, list[str]]:
     """Split -> names of its pictures, as listed; `trainval` only where there is no `train`."""
-    folder = path / "ImageSets" / "Main"
-    lists = {SPLITS[f.stem]: f for f in sorted(folder.glob("*.txt")) if f.stem in SPLITS}
-    if "train" not in lists and (folder / "trainval.txt").is_file():
-        lists["train"] = folder / "trainval.txt"
-    order = [split for split in ("train", "val", "test") if split in lists]
+    lists: dict[str, Path] = {}
+    for file in sorted((path / "ImageSets" / "Main").glob("*.txt")):
+        if file.stem in SPLITS:
+            lists.setdefault(SPLITS[file.stem], file)
     return {
-        split: [line.split()[0] for line in lists[split].read_text().splitlines() if line.strip()]
-        for split in order
+        split: [
+            _listed(line.strip(), pictures) for line in text_of(lists[split]).splitlines() if line.strip()
+        ]
+        for split in ("train", "val", "test")
+        if split in lists
     }
+
+
+def _listed(line: str, pictures: dict[str, Path]) -> str:
+    """The name in a line of a list: all of it, or what stands before a 1, 0 or -1 (lists of one class)."""
+    return line if line in pictures else re.sub(r"\s+(-1|0|1)$", "", line)
 
 
 def _things(file: Path, warnings: list[str]) -> list[Named]:
     """What one file says is in its picture."""
     try:
         root = Xml.parse(file).getroot()
-    except (Xml.ParseError, OSError) as why:
+    except (Xml.ParseError, OSError, ValueError, LookupError) as why:  # the last two: odd encodings
         raise BadData(f"{file}: cannot be read as XML: {why}") from why
     size = int(_number(root, "size/height", file)), int(_number(root, "size/width", file))
     found = []
@@ -127,7 +135,7 @@ def _classes(path: Path, names: Iterable[str]) -> list[str]:
     """The classes of `classes.txt` in its order, or those that occur, sorted."""
     file = path / "classes.txt"
     if file.is_file():
-        return [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        return [line.strip() for line in text_of(file).splitlines() if line.strip()]
     return sorted(set(names))
 
 

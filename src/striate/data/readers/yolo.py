@@ -16,7 +16,7 @@ import numpy as np
 
 from striate.data.picture import encoded, header
 from striate.data.readers.folders import is_picture
-from striate.data.readers.labels import SPLITS
+from striate.data.readers.labels import SPLITS, text_of
 from striate.data.source import ImageFile, Source, Split
 from striate.data.things import Thing, checked_box, targets
 from striate.errors import BadData
@@ -37,11 +37,14 @@ def read(path: Path) -> Source:
     known = _yaml(file) if file else {}
     root = _root(file, known) if file else path
     joints = known.get("kpt_shape")
-    if joints is not None and not (isinstance(joints, list) and len(joints) == 2 and joints[1] in (2, 3)):
+    if joints is not None and not (
+        isinstance(joints, list) and len(joints) == 2 and isinstance(joints[0], int) and joints[1] in (2, 3)
+    ):
         raise BadData(f"{file}, kpt_shape: {joints} is not [joints, 2 or 3]")
     names = _names(file, known.get("names"))
+    notes, warnings = _skeleton(known, joints[0] if joints else 0, file)
     found: dict[str, tuple[list[ImageFile], list[list[Thing]]]] = {}
-    for split, pictures in _pictures(root, known, file).items():
+    for split, pictures in _pictures(root, known, file, warnings).items():
         files = [ImageFile(_relative(picture, root), picture) for picture in pictures]
         things = [_things(one, labels_of(one.path), len(names) or None, joints) for one in files]
         found[split] = files, things
@@ -50,7 +53,8 @@ def read(path: Path) -> Source:
         names = [str(number) for number in range(most + 1)]
     count = joints[0] if joints else 0
     splits = {split: Split(files, targets(things, count)) for split, (files, things) in found.items()}
-    return Source(root.resolve().name, path, "YOLO", splits, tuple(names), notes=_skeleton(known, count))
+    name = root.resolve().name
+    return Source(name, path, "YOLO", splits, tuple(names), notes=notes, warnings=warnings)
 
 
 def _described(path: Path) -> Path | None:
@@ -65,7 +69,8 @@ def _described(path: Path) -> Path | None:
 
 def _says(file: Path) -> bool:
     keys = {
-        line.split(":")[0].strip() for line in file.read_text(encoding="utf-8", errors="replace").splitlines()
+        line.split(":")[0].strip()
+        for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     }
     return "names" in keys and bool({"train", "val"} & keys)
 
@@ -107,35 +112,60 @@ def _names(file: Path | None, names: Any) -> list[str]:
     return [str(name) for name in names]
 
 
-def _skeleton(known: dict[str, Any], count: int) -> dict[str, Any]:
-    """The format has no names for joints and no bones; it says which change places in a mirror."""
+def _skeleton(known: dict[str, Any], count: int, file: Path | None) -> tuple[dict[str, Any], list[str]]:
+    """(notes, warnings). The format has no names for joints and no bones; it says which change places in a
+    mirror, and where it does not, pictures must not be mirrored."""
     if not count:
-        return {}
-    turned = known.get("flip_idx", list(range(count)))
-    return {"joints": [f"joint {number}" for number in range(count)], "bones": [], "mirrored": list(turned)}
+        return {}, []
+    same = list(range(count))
+    notes: dict[str, Any] = {"joints": [f"joint {number}" for number in same], "bones": [], "mirrored": same}
+    turned = known.get("flip_idx")
+    if turned is None:
+        line = (
+            f"{file}: without flip_idx it is not known which joints change places in a mirror: none is used"
+        )
+        return notes | {"mirror": False}, [line]
+    if not isinstance(turned, list) or sorted(turned, key=str) != sorted(same, key=str):
+        raise BadData(f"{file}, flip_idx: {turned} does not name each joint from 0 to {count - 1} once")
+    return notes | {"mirrored": turned}, []
 
 
-def _pictures(root: Path, known: dict[str, Any], file: Path | None) -> dict[str, list[Path]]:
+def _pictures(
+    root: Path, known: dict[str, Any], file: Path | None, warnings: list[str]
+) -> dict[str, list[Path]]:
     """Split -> its pictures, sorted."""
     if file is None:
         images = root / "images"
-        inside = {SPLITS[f.name.lower()]: f for f in sorted(images.iterdir()) if f.name.lower() in SPLITS}
+        inside: dict[str, Path] = {}
+        for folder in sorted(images.iterdir()):
+            if folder.name.lower() in SPLITS:
+                inside.setdefault(SPLITS[folder.name.lower()], folder)
         return {split: _walk(folder) for split, folder in inside.items()} or {"all": _walk(images)}
     found = {}
     for split in ("train", "val", "test"):
         if known.get(split):
             given = known[split] if isinstance(known[split], list) else [known[split]]
-            found[split] = [picture for one in given for picture in _listed(root, str(one), file, split)]
+            places = [_place(root, str(one)) for one in given]
+            gone = next((place for place in places if not place.exists()), None)
+            if split == "test" and gone:  # Roboflow names one in every YAML, and many sets have none
+                warnings.append(f"{file}, test: {gone} does not exist: the split is left out")
+                continue
+            found[split] = [picture for place in places for picture in _listed(root, place, file, split)]
     return found
 
 
-def _listed(root: Path, given: str, file: Path, split: str) -> list[Path]:
+def _place(root: Path, given: str) -> Path:
+    """What a path in the YAML means. Roboflow's begin one folder too high: `../train/images`."""
+    beside = root / given.removeprefix("../")
+    return beside if beside.exists() and not (root / given).exists() else root / given
+
+
+def _listed(root: Path, place: Path, file: Path, split: str) -> list[Path]:
     """The pictures of a folder, or of a text file that lists them."""
-    place = root / given
     if place.is_dir():
         return _walk(place)
     if place.is_file() and place.suffix == ".txt":
-        lines = [line.strip() for line in place.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line.strip() for line in text_of(place).splitlines() if line.strip()]
         return [root / line for line in lines]
     raise BadData(f"{file}, {split}: {place} is neither a folder nor a list of pictures")
 
@@ -162,7 +192,7 @@ def _things(picture: ImageFile, file: Path, classes: int | None, joints: list[in
     """The lines of one file; a picture without a file has nothing in it."""
     if not file.is_file():
         return []
-    lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines()]
+    lines = [line.split() for line in text_of(file).splitlines()]
     if not any(lines):
         return []
     seen = header(encoded(picture))

@@ -17,12 +17,17 @@ from striate.task import Facts, Target
 LOOKED_AT = 500
 """Masks, evenly spaced, in which the pixels of every class are counted."""
 
+WHITE = (
+    "In masks 255 is no class: where white is one, name the colours in class_dict.csv (name,r,g,b) beside "
+    "the folders, in place of classes.txt."
+)
+
 
 def facts(source: Source) -> Facts:
     """{"classes": [name, ...], "frequencies": [share of the training pixels, ...]}.
 
-    Raises `BadData` for fewer than two classes, pictures without masks, and a class without a pixel in the
-    training masks that were looked at, where all were.
+    Raises `BadData` for fewer than two classes, pictures without masks, and training masks that show fewer
+    than two of the classes.
     """
     names = [str(name) for name in source.classes]
     if "background" in source.notes:  # the classes are of things, and pixels of no thing are a class too
@@ -35,14 +40,19 @@ def facts(source: Source) -> Facts:
                 "Put masks in a folder beside the pictures: images/a.jpg, masks/a.png."
             )
     if len(names) < 2:
-        raise BadData(
-            f"{source.name}: to segment takes two classes or more, here are {len(names)}. In masks 255 is no "
-            "class: where white is one, name the colours in class_dict.csv (name,r,g,b) beside the folders."
-        )
+        raise BadData(f"{source.name}: to segment takes two classes or more, here are {len(names)}. {WHITE}")
     split = source.splits.get("train") or next(iter(source.splits.values()))
     masks = split.targets["mask"]
     counts = _count(islice(masks, 0, None, -(-len(masks) // LOOKED_AT)), len(names))
-    return {"classes": names, "frequencies": (counts / max(counts.sum(), 1)).round(6).tolist()}
+    if np.count_nonzero(counts) < 2 and len(masks) > LOOKED_AT:
+        counts = _count(masks, len(names))
+    if np.count_nonzero(counts) < 2:
+        shown = ", ".join(names[number] for number in np.flatnonzero(counts)) or "no class at all"
+        raise BadData(
+            f"{source.name}: to segment takes two classes or more, and the masks to learn from show {shown}. "
+            f"{WHITE}"
+        )
+    return {"classes": names, "frequencies": (counts / counts.sum()).round(6).tolist()}
 
 
 def _count(masks: Iterable[Mask], classes: int) -> np.ndarray:
