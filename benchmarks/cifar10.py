@@ -51,7 +51,7 @@ def trained(row: Row, data: str, seed: int, out: Path) -> tuple[float, float, fl
     began = time.perf_counter()
     run = st.train(
         "classify",
-        data="cifar10",
+        data=data,
         net=net,
         recipe=recipe,
         changes=changes,

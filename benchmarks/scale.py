@@ -1,6 +1,6 @@
 """What processes cost and bring: one training under `torchrun` with 1, 2 and 4 of them on this machine.
 
-    python benchmarks/scale.py [--data cifar10.zip] [--net resnet20] [--processes 1,2,4] [--stream]
+    python benchmarks/scale.py [--data cifar10] [--net resnet20] [--processes 1,2,4] [--stream]
 
 The batch, the seed and the settings stay the same: each process takes its part of every batch, and gradients
 are averaged by gloo (NCCL on GPUs). With more processes than cores they share them. `memory` is the largest
@@ -77,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", default="cifar10.zip")
+    parser.add_argument("--data", default="cifar10")
     parser.add_argument("--net", default="resnet20")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--batch", type=int, default=128)

@@ -1,6 +1,6 @@
 """The six architectures of the zoo on CIFAR-10, one short training each: that they learn, and what they cost.
 
-    python benchmarks/zoo_cifar10.py [--data cifar10.zip] [--epochs 1] [--out runs/zoo] [NET ...]
+    python benchmarks/zoo_cifar10.py [--data cifar10] [--epochs 1] [--out runs/zoo] [NET ...]
 
 Pictures of 32x32 are brought to the next size that a network's arithmetic takes (67x67 for AlexNet and ZF
 Net's pools). Every network has the recipe `fast`, but for the peak rate below. Chance is 10 %.
@@ -20,7 +20,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("nets", nargs="*", default=list(RATES))
-    parser.add_argument("--data", default="cifar10.zip")
+    parser.add_argument("--data", default="cifar10")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--out", default="runs/zoo")
     chosen = parser.parse_args()

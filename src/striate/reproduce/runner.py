@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from striate.data.derived import DERIVED
 from striate.data.findings import counted
 from striate.errors import BadRun, BadSetting
 from striate.models import MODELS
@@ -67,7 +66,7 @@ def _trained(
             seed=seed,
             out=place,
             resume=place.exists(),
-            download=download and line.data not in DERIVED,
+            download=download,
             progress=progress,
         )
 

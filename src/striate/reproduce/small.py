@@ -31,12 +31,12 @@ CONVNETJS = Experiment(
             "its own trainer: adadelta, batches of 4",
             None,
             "convnetjs-cifar10",
-            "cifar10.zip",
+            "cifar10",
             {"epochs": 10},
             {"epochs": 3},
             recipe="paper",
         ),
-        Line("the recipe fast", None, "convnetjs-cifar10", "cifar10.zip", {"epochs": 30}, {"epochs": 10}),
+        Line("the recipe fast", None, "convnetjs-cifar10", "cifar10", {"epochs": 30}, {"epochs": 10}),
     ),
     scaled="3 epochs of adadelta instead of 10, 10 of the recipe fast instead of 30",
     differs="the page gives no accuracy for the network it trains live; its pretrained one, about 80 %, is a "
@@ -56,7 +56,7 @@ SHORT = {
 
 def deep(name: str, net: str, published: float | None) -> Line:
     """A row of He et al., table 6 or figure 6."""
-    return Line(name, published, net, "cifar10.zip", {}, SHORT, recipe="paper")
+    return Line(name, published, net, "cifar10", {}, SHORT, recipe="paper")
 
 
 DEGRADATION = Experiment(
@@ -79,7 +79,7 @@ def four_layers(name: str, published: float | None, norm: str, pool: str, dropou
     stage = f"conv5-{{}} pad2, relu, {norm}{pool}, "
     net = f"{stage.format(32)}{stage.format(64)}fc512, relu, {dropout}softmax10"
     full = PAPERS["alexnet"].to_json() | {"shift": 0, "colour": 0.0}
-    return Line(name, published, f"input 3x32x32, {net}", "cifar10.zip", full, BRISK)
+    return Line(name, published, f"input 3x32x32, {net}", "cifar10", full, BRISK)
 
 
 BRISK = {"epochs": 5, "lr": 0.02, "schedule": "linear", "warmup": 0.1}
