@@ -1,7 +1,12 @@
-"""What many tests share: where the real data is, and one thread so that results and timings are steady."""
+"""What many tests share: where the real data is, and the command line, run in this process.
+
+One thread, so that results and timings are steady.
+"""
 
 import os
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -21,3 +26,30 @@ def data_root() -> Path:
     if not root or not Path(root).is_dir():
         pytest.skip("STRIATE_DATA does not name a folder of data sets")
     return Path(root).resolve()
+
+
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def striate(monkeypatch, capsys):
+    """Runs the command line as the console script does, in a folder of its own; starts no process."""
+    from striate.cli import main
+
+    def run(*arguments: object, cwd: Path) -> Done:
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["striate", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Done(ended.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def command_line(striate):
+    """The same, where `striate` is the package."""
+    return striate

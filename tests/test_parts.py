@@ -1,8 +1,6 @@
 """People found by one network and answered by another: joints lie where they are in the whole picture."""
 
 import json
-import subprocess
-import sys
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
@@ -236,20 +234,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
     return pose, detect
 
 
-def test_trained_runs_on_the_command_line(trained: tuple[Run, Run], tmp_path: Path) -> None:
+def test_trained_runs_on_the_command_line(command_line, trained: tuple[Run, Run], tmp_path: Path) -> None:
     pose, detect = trained
     people: list[Person] = [
         ((10, 12, 38, 48), [(14.5, 22.5), (33.5, 30.5), (24.5, 40.5)]),
         ((60, 20, 88, 56), [(64.5, 40.5), (83.5, 32.5), (74.5, 27.5)]),
     ]
     painted(people, (96, 64), scale=2).save(tmp_path / "two.png")
-    command = [sys.executable, "-m", "striate", "predict", str(pose.path), str(tmp_path / "two.png")]
-    command += ["--people", str(detect.path), "--json", "--out", str(tmp_path / "drawn")]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = ["predict", pose.path, "two.png", "--people", detect.path, "--json", "--out", "drawn"]
+    done = command_line(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (answer,) = json.loads(done.stdout)["predictions"]
     found = sorted(answer["people"], key=lambda one: one["box"][0])
-    assert answer["size"] == [128, 192] and len(found) == 2 and Path(answer["drawn"]).is_file()
+    assert answer["size"] == [128, 192] and len(found) == 2 and (tmp_path / answer["drawn"]).is_file()
     for (_, joints), one in zip(people, found, strict=True):
         said = np.array(list(one["joints"].values()))
         assert np.linalg.norm(said[:, :2] - 2 * np.array(joints), axis=1).max() < 10

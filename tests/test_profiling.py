@@ -1,8 +1,6 @@
 """Where a step's time goes: every layer is there, its work is counted, and nothing is changed by looking."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -57,11 +55,10 @@ def test_two_layouts_and_three_batches_are_tried(found) -> None:
     assert found.speeds[layout][batch] == max(max(row.values()) for row in found.speeds.values())
 
 
-def test_the_command_prints_one_json_object_and_trains_nothing(tmp_path) -> None:
+def test_the_command_prints_one_json_object_and_trains_nothing(striate, tmp_path) -> None:
     command = ["train", "--data", "digits", "--net", "conv3-4, relu, softmax10", "--profile", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "striate", *command], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    done = striate(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     assert 0 < shown["layers"][0]["share_of_peak"] < 2
     assert shown["peak_flops"] > 1e9 and not list(tmp_path.iterdir())

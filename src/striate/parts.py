@@ -124,6 +124,3 @@ def _cuts(run: Run, pictures: Sequence[Chosen]) -> Iterator[Cut]:
             pixels, scale, (left, top), _ = to_pixels(cut(image, (x1, y1, x2, y2)), run.prepare, one.file)
             # A point of the whole picture lies x1, y1 further right and down than in the part.
             yield pixels, scale, (left - scale[0] * x1, top - scale[1] * y1), one
-
-
-__all__ = ["Found", "in_parts"]

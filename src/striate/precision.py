@@ -174,7 +174,7 @@ class AveragePrecision:
     def _areas(self, found: Found, ours: np.ndarray) -> np.ndarray:
         """(D,): pixels of the answers."""
         if self.kind == "mask":
-            return np.array([sum(decode(found["masks"][i]).ravel()) for i in ours], dtype=np.float64)
+            return np.array([np.count_nonzero(decode(found["masks"][i])) for i in ours], dtype=np.float64)
         if self.kind == "joints":
             xy = np.asarray(found["keypoints"], dtype=np.float64)[ours, :, :2]
             return (xy.max(1) - xy.min(1)).prod(1)
@@ -202,6 +202,8 @@ class AveragePrecision:
             theirs = np.flatnonzero(np.asarray(truth["labels"]) == k)
             hard = np.asarray(truth["crowd"], dtype=bool)[theirs]
             total += int((~hard).sum())
+            if not len(ours):
+                continue
             order = np.argsort(-np.asarray(found["scores"])[ours], kind="stable")
             ours = ours[order]
             corners = np.asarray(truth["boxes"], dtype=np.float64)[theirs]

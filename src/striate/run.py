@@ -392,6 +392,3 @@ def _read_info(folder: Path) -> dict[str, Any]:
 
 def _few(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
-
-
-__all__ = ["Run", "final_split", "load", "save"]

@@ -1,8 +1,7 @@
 """`striate evaluate` on a trained detector: answers explained, and what it refuses to explain or write."""
 
 import json
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import striate
 from striate.cli import app
 from striate.differences import explain
 from striate.errors import BadSetting, StriateError
+from striate.tasks import TASKS
 
 
 def coco(folder: Path) -> Path:
@@ -45,26 +45,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> striate.Run:
     )  # fmt: skip
 
 
-def striate_(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "striate", *arguments]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
-def test_the_command_explains_a_run(trained: striate.Run, tmp_path: Path) -> None:
+def test_the_command_explains_a_run(command_line, trained: striate.Run, tmp_path: Path) -> None:
     figures, entries = trained.results()
     file = tmp_path / "theirs.json"
     whole = [one | {"bbox": [round(v) for v in one["bbox"]]} for one in entries if one["score"] > 0.02]
     file.write_text(json.dumps(whole))
     found = explain(trained, file)
     assert found["ours"]["map"] == pytest.approx(figures["map"], abs=1e-9) and found["split"] == "val"
-    done = striate_("evaluate", str(trained.path), "--explain", str(file), "--reported", "0.3", "--json")
+    command = ["evaluate", trained.path, "--explain"]
+    done = command_line(*command, file, "--reported", "0.3", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["difference"] == pytest.approx(found["difference"], abs=1e-6) and said["reported"] == 0.3
     assert {"ours", "theirs", "causes", "blame", "rules", "nearest"} <= set(said)
     assert all(set(one) == {"cause", "change", "share", "pictures"} for one in said["causes"])
     assert all(one["file"] == f"{one['image_id'] - 7:02}.png" for one in said["blame"])
-    done = striate_("evaluate", str(trained.path), "--explain", str(tmp_path / "none.json"))
+    done = command_line(*command, "none.json", cwd=tmp_path)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "none.json" in done.stderr
 
 
@@ -72,11 +68,8 @@ def test_what_cannot_be_explained_or_written_is_refused(trained: striate.Run, tm
     (tmp_path / "theirs.json").write_text("[]")
     with pytest.raises(BadSetting, match="from 0 to 1"):
         explain(trained, tmp_path / "theirs.json", reported=37.2)
-    classify = striate.train(
-        "classify", data="digits", net="lenet5", epochs=1, out=tmp_path / "run", progress=False
-    )
     with pytest.raises(StriateError, match="classify are not counted by average precision"):
-        explain(classify, tmp_path / "theirs.json")
+        explain(replace(trained, task=TASKS["classify"]), tmp_path / "theirs.json")
     done = CliRunner().invoke(app, ["evaluate", str(trained.path), "--reported", "0.3"])
     assert isinstance(done.exception, BadSetting) and "--explain FILE" in str(done.exception)
     answers = str(tmp_path / "answers.json")

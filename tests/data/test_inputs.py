@@ -34,6 +34,25 @@ def test_files_and_open_pictures_keep_their_order(tmp_path: Path, batch: int) ->
     assert all(len(chunk.images) == len(chunk.pictures) <= batch for chunk in chunks)
 
 
+def test_the_contents_of_a_zip_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("b/2.png", "1.png", "__MACOSX/1.png", "notes.txt"):
+            archive.write(file(tmp_path / "a.png", 10), name)
+    read: list[Path] = []
+
+    class Noted(zipfile.ZipFile):
+        def __init__(self, path: Path) -> None:
+            read.append(path)
+            super().__init__(path)
+
+    monkeypatch.setattr(zipfile, "ZipFile", Noted)
+    chunks = list(decoded(gather(tmp_path / "a.zip"), Prepare((8, 8), 1), 8, []))
+    assert [chunk.names for chunk in chunks] == [
+        [f"{tmp_path}/a.zip/{name}" for name in ("1.png", "b/2.png")]
+    ]
+    assert read == [tmp_path / "a.zip"]
+
+
 @pytest.mark.parametrize("name", ["a.zip", "a.dat"])
 def test_a_zip_whose_contents_are_damaged(tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(tmp_path / name, "w") as archive:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from striate.data.prepare import Fit, Prepare, choose_prepare, open_picture, to_pixels
+from striate.data.picture import open_picture
+from striate.data.prepare import Fit, Prepare, choose_prepare, to_pixels
 from striate.data.source import ImageFile, Source, Split
 from striate.errors import BadData, BadSetting
 

@@ -148,6 +148,9 @@ def test_a_failure_leaves_no_file_behind(tmp_path, monkeypatch):
         decode(array(), Prepare((5, 5), 1), limit_bytes=0, progress=interrupt)
     with pytest.raises(ZeroDivisionError):
         decode(array(), Prepare((8, 8), 3), targets=lambda raw, fit: {"x": 1 // 0}, limit_bytes=0)
+    monkeypatch.setattr("striate.data.store.read_picture", lambda *_: interrupt(0, 0))
+    with pytest.raises(KeyboardInterrupt):
+        decode(array(), Prepare((5, 5), 1), limit_bytes=0)
     assert not list(tmp_path.iterdir())
 
 

@@ -371,6 +371,6 @@ def test_a_gallery_shows_the_truth(tmp_path: Path) -> None:
     source = open_data(coco(tmp_path))
     split = source.splits["train"]
     i = next(i for i in range(len(split)) if len(split.targets["boxes"][i]))
-    image = np.asarray(drawn(source, split, i, 320))
+    image = np.asarray(drawn(source, split, i))
     assert image.shape == (240, 320, 3) and (image != (10, 20, 30)).any(axis=2).sum() > 300
     assert gallery(source).width > 1000

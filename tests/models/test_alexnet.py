@@ -26,11 +26,6 @@ PAPER = {
     "head.fc7": ((4096,), 16_781_312, 16_777_216),
     "head.fc8": ((1000,), 4_097_000, 4_096_000),
 }
-TOTALS = {
-    alexnet: (227, 60_965_224, 724_406_816),
-    alexnet_single: (227, 62_378_344, 1_135_256_096),
-    alexnet_owt: (224, 61_100_840, 714_188_480),
-}
 SMALL = (67, 67)
 
 
@@ -51,14 +46,6 @@ def test_every_layer_is_as_in_figure_2():
     rows = {row.name: row for row in trace(net, (3, 227, 227)).rows}
     found = {name: (rows[name].output, rows[name].parameters, rows[name].multiply_adds) for name in PAPER}
     assert found == PAPER
-
-
-@pytest.mark.parametrize(("build", "numbers"), TOTALS.items(), ids=lambda x: getattr(x, "__name__", ""))
-def test_totals(build, numbers):
-    size, parameters, multiply_adds = numbers
-    with torch.device("meta"):
-        table = trace(build(), (3, size, size))
-    assert (table.parameters, table.multiply_adds, table.output) == (parameters, multiply_adds, (1000,))
 
 
 def test_the_columns_meet_in_conv3_alone():
@@ -178,20 +165,6 @@ def test_a_share_beyond_0_to_1_is_refused(rate):
 def test_three_columns_are_refused():
     with pytest.raises(BadSetting, match="1 or 2, not 3"):
         AlexNet(columns=3)
-
-
-def test_gradients_reach_every_weight_and_one_picture_is_enough():
-    net = alexnet(5, 3, SMALL).train()
-    net(torch.randn(1, 3, *SMALL)).square().sum().backward()
-    assert all(weight.grad is not None and weight.grad.any() for weight in net.parameters())
-    x = torch.randn(3, 3, *SMALL)
-    assert torch.allclose(small()(x[:1]), small()(x)[:1], atol=1e-5)
-
-
-def test_weights_survive_the_way_through_a_state_dict():
-    other, x = alexnet(5, 3, SMALL).eval(), torch.randn(2, 3, *SMALL)
-    other.load_state_dict(small().state_dict())
-    assert torch.equal(other(x), small()(x))
 
 
 def test_the_variant_of_2014_is_torchvisions(tmp_path):

@@ -96,7 +96,9 @@ def test_gradients_reach_every_weight(name):
 def test_one_picture_gives_what_it_gives_among_others(name):
     net, x = build(name).eval(), pictures(name, 3)
     with torch.no_grad():
-        assert torch.allclose(net(x[:1]), net(x)[:1], rtol=1e-4, atol=1e-4)
+        alone, among = net(x[:1]), net(x)
+    apart = (among[0] - among[1]).abs().max()  # as little as 2e-5 as zfnet starts
+    assert (alone[0] - among[0]).abs().max() < 0.1 * apart
 
 
 def test_weights_survive_the_way_through_a_state_dict(name):

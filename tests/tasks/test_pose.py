@@ -3,8 +3,6 @@
 import contextlib
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -296,23 +294,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> striate.Run:
     return striate.train("pose", data="scenes", epochs=1, out=out, progress=False, changes={"evaluate": 1})
 
 
-def test_it_learns_from_scenes_to_a_run(trained: striate.Run, tmp_path: Path) -> None:
+def test_it_learns_from_scenes_to_a_run(command_line, trained: striate.Run, tmp_path: Path) -> None:
     assert trained.figures["pck"] > 0.5 and trained.figures["split"] == "val"
     assert trained.evaluate()["pck"] == pytest.approx(trained.figures["pck"], abs=2e-3)
     report = (trained.path / "report.html").read_text()
     assert all(title in report for title in ("Joints", "Detected joints", "Examples"))
     split = samples(open_data("scenes")).splits["val"]
     Image.fromarray(split.images[0].transpose(1, 2, 0)).resize((128, 128)).save(tmp_path / "a.png")
-    command = [
-        sys.executable,
-        "-m",
-        "striate",
-        "predict",
-        str(trained.path),
-        str(tmp_path / "a.png"),
-        "--json",
-    ]
-    done = subprocess.run([*command, "--out", str(tmp_path / "drawn")], capture_output=True, text=True)
+    done = command_line("predict", trained.path, "a.png", "--json", "--out", "drawn", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (answer,) = json.loads(done.stdout)["predictions"]
     said = np.array(list(answer["joints"].values()))

@@ -1,8 +1,6 @@
 """Segmentation: learns with every backbone, measures as the papers do, answers in the picture's pixels."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -241,7 +239,7 @@ def test_it_learns_from_files_to_a_run(trained: striate.Run) -> None:
     assert found["split"] == "val" and set(found["per_class"]) == {"sky", "road", "car"}
 
 
-def test_a_prediction_is_printed_drawn_and_saved(trained: striate.Run, tmp_path: Path) -> None:
+def test_a_prediction_is_printed_drawn_and_saved(command_line, trained: striate.Run, tmp_path: Path) -> None:
     pixels, mask = scene(np.random.default_rng(9), 96)
     Image.fromarray(pixels.transpose(1, 2, 0)).save(tmp_path / "big.png")
     (answer,) = trained.predict(tmp_path / "big.png")
@@ -250,14 +248,13 @@ def test_a_prediction_is_printed_drawn_and_saved(trained: striate.Run, tmp_path:
     assert told["size"] == [96, 96]
     assert sum(region["share"] for region in told["classes"]) == pytest.approx(1)
     assert answer.draw().width > 96
-    command = [sys.executable, "-m", "striate", "predict", str(trained.path), str(tmp_path / "big.png")]
-    done = subprocess.run([*command, "--out", str(tmp_path / "out")], capture_output=True, text=True)
+    done = command_line("predict", trained.path, "big.png", "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "sky" in done.stdout and "%" in done.stdout
     saved = Image.open(tmp_path / "out" / "big.mask.png")
     assert saved.mode == "P" and np.array_equal(np.array(saved), answer.mask)
     assert (tmp_path / "out" / "big.png").is_file()
-    done = subprocess.run([*command, "--csv", str(tmp_path / "a.csv")], capture_output=True, text=True)
+    done = command_line("predict", trained.path, "big.png", "--csv", "a.csv", cwd=tmp_path)
     assert done.returncode == 2 and "write these answers with --json" in done.stderr
 
 

@@ -102,19 +102,8 @@ def test_processes_are_told_of_the_epochs_and_data_is_fetched_before(monkeypatch
     assert "epochs=10" in told and fetched == [True]
 
 
-def test_every_process_needs_a_share_of_the_batch(tmp_path: Path) -> None:
-    done = striate(
-        "train",
-        "--data",
-        "digits",
-        "--net",
-        NET,
-        "--batch",
-        "3",
-        "--devices",
-        "2",
-        "--out",
-        str(tmp_path / "x"),
-    )
+def test_every_process_needs_a_share_of_the_batch(command_line, tmp_path: Path) -> None:
+    command = ["train", "--data", "digits", "--net", NET, "--batch", "3", "--devices", "2", "--out", "x"]
+    done = command_line(*command, cwd=tmp_path)
     assert done.returncode == 2
     assert "batch 3 is too small for 2 processes" in done.stderr

@@ -106,19 +106,19 @@ def test_a_finished_run_goes_on(tmp_path: Path, unbroken: Path) -> None:
     assert weights(folder) == weights(straight)
 
 
-def test_resuming_with_another_seed_is_refused(unbroken: Path) -> None:
-    done = striate(*TRAIN, "--seed", "3", "--resume", "--out", str(unbroken))
+def test_resuming_with_another_seed_is_refused(command_line, tmp_path: Path, unbroken: Path) -> None:
+    done = command_line(*TRAIN, "--seed", "3", "--resume", "--out", unbroken, cwd=tmp_path)
     assert done.returncode == 2
     assert "cannot resume with seed 3: the run was started with 0" in done.stderr
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path, unbroken: Path) -> None:
+def test_a_damaged_checkpoint_is_named(command_line, tmp_path: Path, unbroken: Path) -> None:
     folder = tmp_path / "run"
     (folder / "checkpoint").mkdir(parents=True)
     saved = (unbroken / "checkpoint" / "state.safetensors").read_bytes()
     (folder / "checkpoint" / "state.safetensors").write_bytes(saved[: len(saved) // 2])
     settings = (unbroken / "checkpoint" / "settings.json").read_text()
     (folder / "checkpoint" / "settings.json").write_text(settings)
-    done = striate("train", "--resume", "--out", str(folder))
+    done = command_line("train", "--resume", "--out", folder, cwd=tmp_path)
     assert done.returncode == 2
     assert "state.safetensors: not a whole safetensors file" in done.stderr

@@ -35,15 +35,15 @@ def data(
 ) -> None:
     """Look at a data set: what is in it, what is wrong."""
     from striate.data import open_data
+    from striate.data.convert import refuse_full
     from striate.data.doctor import examine
     from striate.data.mend import mend
     from striate.data.mosaic import mosaic as draw
     from striate.data.mosaic import save
-    from striate.errors import BadData
     from striate.training.progress import counting
 
-    if fix is not None and fix.exists() and (not fix.is_dir() or any(fix.iterdir())):
-        raise BadData(f"{fix}: holds something already; name a folder that is new or empty")
+    if fix is not None:
+        refuse_full(fix)
     source = open_data(data, download=download, seed=seed)
     if to is not None:
         return _convert(source, *to, json)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from striate.cli.results import print_json
+from striate.cli.results import free, print_json
 
 NET = (
     "conv3-32 pad1, batchnorm, relu, conv3-64 pad1, batchnorm, relu, pool2, "
@@ -20,7 +20,7 @@ def demo(
     """Learn 1,797 real digits in seconds, offline."""
     from striate import verbs
 
-    folder = out or _fresh(Path("runs/demo"))
+    folder = out or free(Path("runs/demo"))
     run = verbs.train(
         "classify", "digits", NET, epochs=20, batch=64, seed=seed, out=folder, changes={"shift": 1}
     )
@@ -38,12 +38,3 @@ def demo(
         f"\n  striate train classify --data YOUR_FOLDER     (one folder of pictures per class)"
         f"\n  striate models"
     )
-
-
-def _fresh(base: Path) -> Path:
-    """`base`, or `base-2`, `base-3`, ...: the first that is not there yet."""
-    number, path = 1, base
-    while path.exists():
-        number += 1
-        path = base.with_name(f"{base.name}-{number}")
-    return path

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from striate.cli.results import percent, print_differences, print_json
+from striate.cli.results import percent, print_differences, print_json, table
 from striate.errors import BadSetting, one_of
 from striate.task import PERCENT
 
@@ -85,9 +85,6 @@ def _scales(text: str | None) -> list[int]:
 
 def _print(figures: dict) -> None:
     """The headline figures, then a row for every class."""
-    from rich.console import Console
-    from rich.table import Table
-
     plain = {k: v for k, v in figures.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     for key, value in plain.items():
         shown = percent(value) if key in PERCENT else f"{value:,.4g}"
@@ -95,17 +92,15 @@ def _print(figures: dict) -> None:
     classes = figures.get("per_class", {})
     if not classes:
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
     columns = list(next(iter(classes.values())))
-    table.add_column("class")
-    for column in columns:
-        table.add_column(column, justify="right")
-    for name, values in classes.items():
-        cells = [
-            f"{v:.4f}" if isinstance(v, float) else "–" if v is None else f"{v:,}" for v in values.values()
+    rows = [
+        [
+            name,
+            *("–" if v is None else f"{v:.4f}" if isinstance(v, float) else f"{v:,}" for v in row.values()),
         ]
-        table.add_row(name, *cells)
-    Console(highlight=False).print(table)
+        for name, row in classes.items()
+    ]
+    table(["class", *columns], rows)
     _print_confusions(figures, list(classes))
 
 

@@ -1,13 +1,12 @@
 """`striate predict RUN INPUT...`."""
 
 import sys
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from striate.cli.results import percent, print_json
+from striate.cli.results import free, percent, print_json
 
 
 def predict(
@@ -97,7 +96,7 @@ def _film(run: Any, finder: Any, path: str, out: Path | None, refine: bool, quie
     writer = None
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        writer = Writer(_free(out / f"{film.path.stem}.mp4"), film.rate)
+        writer = Writer(free(out / f"{film.path.stem}.mp4"), film.rate)
     with counting(film.path.name, visible=True) as progress:
         for number, prediction in enumerate(predictions):
             answer = prediction.to_dict() | {"frame": number, "seconds": round(number / film.rate, 3)}
@@ -143,16 +142,10 @@ def _sure(joints: dict[str, list[float]]) -> float:
     return sum(score for *_, score in joints.values()) / max(len(joints), 1)
 
 
-def _free(path: Path) -> Path:
-    """The path, with a number behind its name where that is taken."""
-    numbers = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
-    return next(one for one in chain([path], numbers) if not one.exists())
-
-
 def _draw(prediction, out: Path) -> Path:
     """Save the drawn picture under its own name, with a number where that is taken."""
     out.mkdir(parents=True, exist_ok=True)
-    path = _free(out / f"{Path(prediction.file).stem or 'picture'}.png")
+    path = free(out / f"{Path(prediction.file).stem or 'picture'}.png")
     prediction.draw().save(path)
     for ending, picture in prediction.files().items():
         picture.save(path.with_name(path.stem + ending))

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from striate.cli.results import print_json
+from striate.cli.results import print_json, table
 from striate.errors import BadSetting, one_of
 
 
@@ -44,13 +44,13 @@ def reproduce(
         say(f"scaled down: {chosen.scaled}")
     if set_:
         say(f"changed: {', '.join(set_)}")
-    table: list[dict[str, Any]] = []
+    done: list[dict[str, Any]] = []
     found = {
         "experiment": experiment,
         "quick": quick,
         "changed": set_,
         "figure": chosen.figure,
-        "rows": table,
+        "rows": done,
     }
     for row in rows(
         chosen,
@@ -62,12 +62,12 @@ def reproduce(
         download=download,
         say=say,
     ):
-        table.append(row)
+        done.append(row)
         _keep(folder / "results.json", found)
     if json:
         print_json(found)
         return
-    _print(table, chosen.figure)
+    _print(done, chosen.figure)
 
 
 def _keep(path: Path, found: dict[str, Any]) -> None:
@@ -75,12 +75,12 @@ def _keep(path: Path, found: dict[str, Any]) -> None:
     from striate.training.checkpoint import write_text
 
     try:
-        table = jsonlib.loads(path.read_text(encoding="utf-8"))
+        known = jsonlib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # there is none, or writing it was cut short
-        table = {}
-    earlier = table["rows"] if table.get("experiment") == found["experiment"] else []
+        known = {}
+    earlier = known["rows"] if known.get("experiment") == found["experiment"] else []
     rows = {}
-    for source, listed in ((table, earlier), (found, found["rows"])):
+    for source, listed in ((known, earlier), (found, found["rows"])):
         for row in listed:
             row = {"quick": source.get("quick", False), "changed": source.get("changed", [])} | row
             rows[row["name"], *row["seeds"], row["quick"], *row["changed"]] = row
@@ -88,18 +88,17 @@ def _keep(path: Path, found: dict[str, Any]) -> None:
     write_text(path, jsonlib.dumps(whole, indent=1))
 
 
-def _print(table: list[dict[str, Any]], figure: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("")
-    for column in (f"published {figure} %", f"ours {figure} %", "seeds", "epochs", "seconds"):
-        shown.add_column(column, justify="right")
-    for row in table:
-        published = "–" if row["published"] is None else f"{row['published']:.2f}"
-        seeds = ", ".join(map(str, row["seeds"]))
-        shown.add_row(
-            row["name"], published, f"{row['ours']:.2f}", seeds, str(row["epochs"]), f"{row['seconds']:,.0f}"
-        )
-    Console(highlight=False).print(shown)
+def _print(rows: list[dict[str, Any]], figure: str) -> None:
+    header = ["", f"published {figure} %", f"ours {figure} %", "seeds", "epochs", "seconds"]
+    cells = [
+        [
+            row["name"],
+            "–" if row["published"] is None else f"{row['published']:.2f}",
+            f"{row['ours']:.2f}",
+            ", ".join(map(str, row["seeds"])),
+            str(row["epochs"]),
+            f"{row['seconds']:,.0f}",
+        ]
+        for row in rows
+    ]
+    table(header, cells)

@@ -1,6 +1,8 @@
 """How results are printed: one JSON object for programs, a few aligned lines for people."""
 
 import json
+from itertools import chain, count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def print_differences(found: dict[str, Any], where: str, theirs: Any) -> None:
     kind = {"box": "boxes", "mask": "masks", "joints": "joints"}[found["kind"]]
     print(f"{where}: {kind} of {found['images']:,} pictures\n")
     ours, his = ([f"{found[key][name]:.4f}" for name in ("map", "map50")] for key in ("ours", "theirs"))
-    _table(
+    table(
         ["", "map", "map50"],
         [["ours", *ours], [str(theirs), *his], ["difference", f"{found['difference']:+.4f}"]],
     )
@@ -88,33 +90,39 @@ def print_differences(found: dict[str, Any], where: str, theirs: Any) -> None:
             ]
             for one in found["causes"]
         ]
-        _table(["cause", "change of map", "share", "pictures"], rows)
+        table(["cause", "change of map", "share", "pictures"], rows)
     else:
         print("the answers are the same\n")
     if found["blame"]:
         rows = [
             [one["file"], str(one["image_id"]), f"{one['change']:+.5f}", one["why"]] for one in found["blame"]
         ]
-        _table(["pictures to blame", "image_id", "change of map", "theirs against ours"], rows)
+        table(["pictures to blame", "image_id", "change of map", "theirs against ours"], rows)
         tried = f"each of {found['blame_tried']:,} pictures exchanged alone"
         print(f"(for {found['blame_for']}, {tried}; the worst are shown)\n")
     rows = [[rule, f"{figure:.4f}"] for rule, figure in found["rules"].items()]
-    _table(["their answers, counted by", "figure"], rows)
+    table(["their answers, counted by", "figure"], rows)
 
 
-def _table(header: list[str], rows: list[list[str]]) -> None:
+def table(header: list[str], rows: list[list[str]]) -> None:
     """Words to the left, numbers to the right, then an empty line."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    shown = Table(box=None, pad_edge=False, header_style="bold")
     for place, name in enumerate(header):
         words = place == 0 or name.startswith("theirs")
-        table.add_column(name, justify="left" if words else "right", overflow="fold")
+        shown.add_column(name, justify="left" if words else "right", overflow="fold")
     for row in rows:
-        table.add_row(*row)
-    Console(highlight=False, markup=False).print(table)
+        shown.add_row(*row)
+    Console(highlight=False, markup=False).print(shown)
     print()
+
+
+def free(path: Path) -> Path:
+    """The path, with a number behind its name where that is taken: `a.png`, `a-2.png`, `a-3.png`, ..."""
+    numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
+    return next(one for one in chain([path], numbered) if not one.exists())
 
 
 def percent(share: float) -> str:

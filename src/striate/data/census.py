@@ -5,9 +5,6 @@ and never open a file themselves. A training already holds its pictures decoded:
 """
 
 import hashlib
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -19,16 +16,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from striate.data.augment import channels_last
-from striate.data.picture import FORMATS, decode, encoded
+from striate.data.picture import decode, encoded, formats
 from striate.data.source import ImageFile, Source, Split
-from striate.data.store import CHUNK, TINY
+from striate.data.store import Progress, each
 from striate.data.stream import Pictures, Stream
-from striate.errors import BadData
 
 SIDE = 32
 """Side of a thumbnail."""
-
-Progress = Callable[[int, int], None]
 
 
 class Place(NamedTuple):
@@ -91,7 +85,7 @@ def take(source: Source, progress: Progress | None = None) -> Census:
             part = _of_pixels(split, split.images)
             progress(done + len(split), total)
         else:
-            part = _of_files(name, split.images, lambda n, before=done: progress(before + n, total))
+            part = _of_files(name, split.images, lambda n, _, before=done: progress(before + n, total))
         rows, known = part.index, [split.name(i) for i in part.index.tolist()]
         part.names = [f"{name} {one}" if one.startswith("#") else one for one in known]
         part.label = labels_of(split.targets, len(split))[rows]
@@ -171,38 +165,26 @@ def _shrunk(images: Tensor) -> Tensor:
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def _of_files(name: str, files: list[ImageFile], progress: Callable[[int], None]) -> Census:
-    """The census of files, read by threads; small ones by one, as `store.decode` does."""
+def _of_files(name: str, files: list[ImageFile], progress: Progress) -> Census:
+    """The census of files, read by threads."""
     n, nothing = len(files), np.empty(0, dtype=np.int64)
     thumbs = torch.zeros((n, 3, SIDE, SIDE), dtype=torch.uint8)
     size, key = np.zeros((n, 2), dtype=np.int64), np.zeros(n, dtype=np.uint64)
-    mode, whole, damaged = [""] * n, np.ones(n, dtype=bool), {}
+    mode, whole = [""] * n, np.ones(n, dtype=bool)
 
-    def read(start: int) -> int:
-        for i in range(start, min(start + CHUNK, n)):
-            try:
-                thumb, size[i], mode[i], key[i], whole[i] = _seen(files[i])
-                thumbs[i] = torch.from_numpy(thumb)
-            except BadData as why:
-                damaged[Place(name, i)] = str(why)
-        return min(CHUNK, n - start)
+    def read(i: int) -> None:
+        thumb, size[i], mode[i], key[i], whole[i] = _seen(files[i])
+        thumbs[i] = torch.from_numpy(thumb)
 
-    done = read(0)
-    tiny = size[:done].prod(axis=1).max(initial=0) <= TINY
-    with ThreadPoolExecutor(1 if tiny else os.cpu_count()) as pool:
-        try:
-            for count in pool.map(read, range(CHUNK, n, CHUNK)):
-                progress(done := done + count)
-        except BaseException:  # Ctrl-C: what waits in the queue is not begun
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    rows = np.setdiff1d(np.arange(n), [place.index for place in damaged])
+    damaged = each(n, read, size, progress)
+    rows = np.setdiff1d(np.arange(n), list(damaged))
     _settle(key, whole, files, rows)
     thumbs = thumbs[torch.from_numpy(rows)]
     low, high = _extremes(thumbs)
     modes = [mode[i] for i in rows.tolist()]
+    unreadable = {Place(name, i): why for i, why in damaged.items()}
     return Census(
-        (), nothing, rows, nothing, [], key[rows], high - low, size[rows], modes, thumbs, dict(damaged)
+        (), nothing, rows, nothing, [], key[rows], high - low, size[rows], modes, thumbs, unreadable
     )
 
 
@@ -223,16 +205,11 @@ def _seen(file: ImageFile) -> Seen:
 def _opened(data: bytes) -> tuple[str, Image.Image | None]:
     """Pillow's mode, and the open picture unless `decode` does better with the bytes, as with a JPEG."""
     try:
-        image = Image.open(BytesIO(data), formats=_like(data))
+        image = Image.open(BytesIO(data), formats=formats(data))
     except Exception:  # `decode` meets it again and says what it is
         return "", None
     large = image.width * image.height > (Image.MAX_IMAGE_PIXELS or np.inf)
     return image.mode, None if large or image.format == "JPEG" else image
-
-
-def _like(data: bytes) -> tuple[str, ...]:
-    """Pillow asks its formats one by one: the two commonest are asked first by their first bytes."""
-    return ("PNG",) if data.startswith(b"\x89PNG") else ("WEBP",) if data[8:12] == b"WEBP" else FORMATS
 
 
 def _key(image: Image.Image, full: tuple[int, int]) -> int:

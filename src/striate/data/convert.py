@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from striate import ink
-from striate.data.picture import encoded, header, open_picture
+from striate.data.picture import header
 from striate.data.source import Source, Split
-from striate.data.store import picture_of
+from striate.data.store import as_file
 from striate.errors import BadData, one_of
 
 Lost = Counter[str]
@@ -33,12 +32,17 @@ def convert(source: Source, to: str, out: Path) -> Lost:
     for name, split in source.splits.items():
         if "boxes" not in split.targets:
             raise BadData(f"{source.name}, {name}: has no boxes to convert")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadData(f"{out}: holds something already; name a folder that is new or empty")
+    refuse_full(out)
     lost: Lost = Counter()
     out.mkdir(parents=True, exist_ok=True)
     write(source, out, lost)
     return lost
+
+
+def refuse_full(out: Path) -> None:
+    """`BadData` where a folder to write to is a file, or holds something."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadData(f"{out}: holds something already; name a folder that is new or empty")
 
 
 def _copied(
@@ -51,11 +55,7 @@ def _copied(
     """
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(len(split)):
-        if isinstance(split.images, np.ndarray):
-            name, data = f"{i:06d}.png", ink.png(open_picture(picture_of(split, i)))
-        else:
-            file = split.images[i]
-            name, data = Path(file.name).name, encoded(file)
+        name, data = as_file(split, i)
         while (plain := Path(name)).stem.lower() in taken:
             name = f"{plain.stem}-{title}-{i}{plain.suffix}"
         taken.add(plain.stem.lower())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from striate.data.readers import digits
 from striate.errors import BadData
-from striate.fetching import File, Progress, cache_root, data_root, fetch
+from striate.fetching import File, cache_root, data_root, fetch
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,16 @@ SETS: dict[str, NamedSet] = {
 }
 
 
-def find(data: str | Path, download: bool = False, progress: Progress | None = None) -> Path:
+def find(data: str | Path, download: bool = False) -> Path:
     """Where a named set or a path is; `BadData` says where it was looked for and what would fetch it.
 
-    Only `download=True` uses the network. `progress(bytes done, bytes in all)`; without one, standard error.
+    Only `download=True` uses the network.
     """
     name = str(data)
     if name == "digits":
         return digits.find()
     if name in SETS:
-        return _named(name, download, progress)
+        return _named(name, download)
     path = Path(data).expanduser()
     root = data_root()
     for place in (path, root / path if root else path):
@@ -100,7 +100,7 @@ def find(data: str | Path, download: bool = False, progress: Progress | None = N
     raise BadData(f"{name}: {where}; {hint}named sets: {', '.join(SETS)}")
 
 
-def _named(name: str, download: bool, progress: Progress | None) -> Path:
+def _named(name: str, download: bool) -> Path:
     known, root = SETS[name], data_root()
     usual = (name, f"{name}.zip", *known.also)
     here = next((root / n for n in usual if (root / n).exists()), None) if root else None
@@ -119,5 +119,5 @@ def _named(name: str, download: bool, progress: Progress | None) -> Path:
         )
     print(f"{known.title}\nfetching {size:.0f} MB to {folder}; licence: {known.licence}", file=sys.stderr)
     for file in missing:
-        fetch(file, folder, progress)
+        fetch(file, folder)
     return folder

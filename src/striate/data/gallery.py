@@ -34,10 +34,10 @@ def gallery(source: Source, seed: int = 0) -> Image.Image:
     return _sheet(f"{source.name}: {name}", tiles)
 
 
-def drawn(source: Source, split: Split, i: int, side: int = SIDE) -> Image.Image:
-    """Picture `i` with its truth, its longer side `side` pixels; `BadData` where it cannot be read."""
-    opened, (height, width) = decode(picture_of(split, i), split.name(i), need=2 * side)
-    scale = side / max(height, width)
+def drawn(source: Source, split: Split, i: int) -> Image.Image:
+    """Picture `i` with its truth, its longer side `SIDE` pixels; `BadData` where it cannot be read."""
+    opened, (height, width) = decode(picture_of(split, i), split.name(i), need=2 * SIDE)
+    scale = SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     smooth = Image.Resampling.LANCZOS if scale < 2 else Image.Resampling.NEAREST
     image = opened.convert("RGB").resize(size, smooth)

@@ -2,7 +2,7 @@
 
 import glob
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -12,8 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from striate.data.picture import SUFFIXES, Picture
+from striate.data import picture
+from striate.data.picture import Picture
 from striate.data.prepare import Fit, Prepare, to_pixels
+from striate.data.readers.folders import hidden, is_picture
 from striate.data.source import ImageFile, Split
 from striate.data.store import NoneReadable, decode
 from striate.errors import BadData
@@ -42,25 +44,24 @@ def gather(inputs: Given | Iterable[Given]) -> list[ImageFile | Image.Image]:
             damaged zip.
     """
     several = [inputs] if isinstance(inputs, str | Path | Image.Image | np.ndarray) else list(inputs)
-    return [picture for one in several for picture in _expand(one)]
+    return [found for one in several for found in _expand(one)]
 
 
-def _expand(one: Given) -> list[ImageFile | Image.Image]:
+def _expand(one: Given) -> Sequence[ImageFile | Image.Image]:
     if isinstance(one, Image.Image):
         return [one]
     if isinstance(one, np.ndarray):
         return [Image.fromarray(one)]
     path = Path(one).expanduser()
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-        found = [ImageFile(str(p), p) for p in files if not p.name.startswith(".")]
+        files = (p for p in path.rglob("*") if is_picture(p.name) and not hidden(p.name) and p.is_file())
+        found = [ImageFile(str(p), p) for p in sorted(files)]
     elif path.is_file() and (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path)):
         try:
-            with zipfile.ZipFile(path) as archive:
-                members = sorted(n for n in archive.namelist() if Path(n).suffix.lower() in SUFFIXES)
+            names = picture.opened(path).namelist()
         except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as why:
             raise BadData(f"{one}: cannot be read as a zip: {why}; copy or fetch it again.") from why
-        members = [m for m in members if not m.startswith("__MACOSX")]
+        members = sorted(name for name in names if is_picture(name) and not name.startswith("__MACOSX"))
         found = [ImageFile(f"{path}/{member}", path, member) for member in members]
     elif path.is_file():
         found = [ImageFile(str(path), path)]
@@ -71,7 +72,7 @@ def _expand(one: Given) -> list[ImageFile | Image.Image]:
             raise BadData(f"{one}: no such file or folder, and as a pattern it matches nothing.")
     if not found:
         raise BadData(f"{one}: holds no pictures (files ending in .jpg, .png, .webp, ...).")
-    return list(found)
+    return found
 
 
 def decoded(

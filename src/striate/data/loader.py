@@ -83,6 +83,8 @@ class Loader:
 
     def _announce(self, order: Tensor, epoch: int, number: int) -> None:
         """Tell the store of a batch and of those after it, of the next epoch too."""
+        if not self.store.lead:
+            return  # nothing is drawn for a store that has every picture already
         for later in range(number, number + 1 + self.store.lead):
             which, place = divmod(epoch * self.per_epoch + later, self.per_epoch)
             if which > epoch and place == 0:

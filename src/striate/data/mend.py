@@ -7,25 +7,19 @@ look like, for a person to decide. The originals are only read.
 
 import csv
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from striate.data.census import Place, labels_of
+from striate.data.convert import refuse_full
 from striate.data.doctor import Examination
-from striate.data.picture import encoded
 from striate.data.source import Source, Split
+from striate.data.store import Progress, as_file
 from striate.errors import BadData
 
 KEPT_FIRST = {"test": 0, "val": 1}
 """Which split keeps its copy of a picture that several hold; the others come after."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -92,8 +86,7 @@ def extra_copies(examination: Examination) -> set[Place]:
 
 
 def _refuse(source: Source, out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadData(f"{out}: holds something already; name a folder that is new or empty")
+    refuse_full(out)
     if source.path.is_dir() and out.resolve().is_relative_to(source.path.resolve()):
         raise BadData(f"{out}: lies inside the data set, which stays as it is; name a folder elsewhere")
     unlabelled = all((labels_of(s.targets, len(s)) < 0).all() for s in source.splits.values())
@@ -112,14 +105,7 @@ def _folder_names(classes: tuple[str, ...]) -> list[str]:
 
 def _write(split: Split, i: int, folder: str, out: Path, taken: set[str]) -> str:
     """One picture: a file byte for byte, an array as PNG. Returns its path below `out`."""
-    if isinstance(split.images, np.ndarray):
-        pixels, kept = split.images[i], BytesIO()
-        shown = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
-        Image.fromarray(shown).save(kept, "PNG")
-        data, name = kept.getvalue(), f"{i:06d}.png"
-    else:
-        data = encoded(split.images[i])
-        name = PurePosixPath(split.images[i].name.replace("\\", "/")).name
+    name, data = as_file(split, i)
     path = PurePosixPath(folder, name)
     if str(path).lower() in taken:
         path = path.with_name(f"{path.stem}_{i}{path.suffix}")

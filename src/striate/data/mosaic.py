@@ -11,6 +11,7 @@ from striate.data.census import Place, labels_of
 from striate.data.gallery import FIELDS, gallery
 from striate.data.picture import decode
 from striate.data.source import Source, Split
+from striate.data.store import picture_of
 from striate.errors import BadData
 
 TILE, GAP, EDGE, TEXT = 112, 8, 36, 230
@@ -52,21 +53,12 @@ def _drawn(split: Split, members: np.ndarray, seed: int) -> list[Image.Image]:
     tiles = []
     for row in np.random.default_rng(seed).permutation(members)[: 2 * COLUMNS].tolist():
         try:
-            tiles.append(_tile(_picture(split, row)))
+            tiles.append(_tile(decode(picture_of(split, row), need=2 * TILE)[0]))
         except BadData:
             continue
         if len(tiles) == COLUMNS:
             break
     return tiles
-
-
-def _picture(split: Split, row: int) -> Image.Image:
-    if isinstance(split.images, np.ndarray):
-        pixels = split.images[row]
-        return Image.fromarray(
-            pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
-        )
-    return decode(split.images[row], need=2 * TILE)[0]
 
 
 def _tile(picture: Image.Image) -> Image.Image:

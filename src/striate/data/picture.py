@@ -140,7 +140,7 @@ def _begun(given: Image.Image | bytes, need: int | None, box: Box | None) -> tup
     """(an opened picture, which decodes itself when it is asked for pixels, its full width and height)."""
     if isinstance(given, Image.Image):
         return given, given.size
-    image = Image.open(BytesIO(given), formats=_formats(given))
+    image = Image.open(BytesIO(given), formats=formats(given))
     full = image.size
     _refuse_bomb(image)
     if need is not None and box is None and image.format == "JPEG" and min(full) >= 2 * need:
@@ -179,14 +179,14 @@ def cut(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
 def header(data: bytes) -> tuple[int, int, bool] | None:
     """(height, width, has colour) of a picture, upright, nothing decoded; None where it is no picture."""
     try:
-        with Image.open(BytesIO(data), formats=_formats(data)) as image:
+        with Image.open(BytesIO(data), formats=formats(data)) as image:
             height, width = (image.width, image.height) if _lying(image) else (image.height, image.width)
             return height, width, image.mode not in GREY
     except Exception:  # as in `decode`; whoever needs the pixels will get the message
         return None
 
 
-def _formats(data: bytes) -> tuple[str, ...]:
+def formats(data: bytes) -> tuple[str, ...]:
     """The one format whose first bytes these are, or all: Pillow asks one by one, 0.1 ms a picture."""
     if data.startswith(b"\xff\xd8\xff"):
         return ("JPEG",)

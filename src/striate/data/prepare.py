@@ -16,11 +16,9 @@ import numpy as np
 from PIL import Image
 
 from striate.data.crops import scaled
-from striate.data.picture import GREY_BEYOND, Picture, decode_pixels, encoded, header, open_picture
+from striate.data.picture import GREY_BEYOND, Picture, decode_pixels, encoded, header
 from striate.data.source import ImageFile, Source, Split
 from striate.errors import BadData, BadSetting
-
-__all__ = ["Fit", "Prepare", "Picture", "choose_prepare", "open_picture", "to_pixels"]
 
 NATIVE_AT_MOST = 64
 """Pictures that all share one size up to this are used as they are; larger ones are photographs."""

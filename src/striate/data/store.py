@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,9 +19,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from striate import ink
 from striate.data.augment import Warp, channels_last
 from striate.data.crops import crop_each
-from striate.data.picture import Picture, encoded
+from striate.data.picture import Picture, encoded, open_picture
 from striate.data.prepare import Fit, Placed, Prepare, to_pixels
 from striate.data.reuse import Arrays
 from striate.data.source import Split
@@ -162,7 +163,7 @@ def decode(
     except BaseException:
         _remove(file)
         raise
-    return Store(images, made, fit, names, [damaged[i] for i in sorted(damaged)], file)
+    return Store(images, made, fit, names, list(damaged.values()), file)
 
 
 def as_tensors(raw: Target, fit: Fit) -> Target:
@@ -214,32 +215,46 @@ def _read_all(
     else:
         pixels, file = _allocate((n, channels, height, width), limit)
     fit = Fit(np.ones((n, 2)), np.zeros((n, 2)), np.zeros((n, 2), dtype=np.int64), (height, width))
+
+    def read(i: int) -> None:
+        pixels[i], fit.scale[i], fit.offset[i], fit.original[i] = read_picture(split, i, prepare)
+
+    try:
+        damaged = each(n, read, fit.original, progress)
+        if len(damaged) == n:
+            raise NoneReadable(list(damaged.values()))
+    except BaseException:
+        _remove(file)
+        raise
+    return pixels, fit, damaged, file
+
+
+def each(n: int, read: Callable[[int], None], sizes: np.ndarray, progress: Progress) -> dict[int, str]:
+    """`read(i)` for every i below `n`, by threads; why, in order, for each where that is `BadData`.
+
+    `read` notes the height and width of picture `i` in `sizes` (n, 2), which tells whether they are `TINY`.
+    """
     damaged: dict[int, str] = {}
 
-    def read(start: int) -> int:
-        for i in range(start, min(start + CHUNK, n)):
+    def some(start: int) -> int:
+        for i in range(start, stop := min(start + CHUNK, n)):
             try:
-                placed = read_picture(split, i, prepare)
-                pixels[i], fit.scale[i], fit.offset[i], fit.original[i] = placed
+                read(i)
             except BadData as why:
                 damaged[i] = str(why)
-        return min(CHUNK, n - start)
+        return stop
 
-    done = read(0)
-    tiny = fit.original[:done].prod(axis=1).max() <= TINY
+    done = some(0)
+    tiny = sizes[:done].prod(axis=1).max(initial=0) <= TINY
     with ThreadPoolExecutor(1 if tiny else os.cpu_count()) as pool:
         try:
             progress(done, n)
-            for count in pool.map(read, range(CHUNK, n, CHUNK)):
-                progress(done := done + count, n)
+            for done in pool.map(some, range(CHUNK, n, CHUNK)):
+                progress(done, n)
         except BaseException:  # Ctrl-C: what waits in the queue is not begun
             pool.shutdown(wait=False, cancel_futures=True)
-            _remove(file)
             raise
-    if len(damaged) == n:
-        _remove(file)
-        raise NoneReadable([damaged[i] for i in sorted(damaged)])
-    return pixels, fit, damaged, file
+    return dict(sorted(damaged.items()))
 
 
 def read_picture(split: Split, i: int, prepare: Prepare) -> Placed:
@@ -263,6 +278,14 @@ def picture_of(split: Split, i: int) -> Picture:
         )
     file = split.images[i]
     return encoded(file) if file.box is None else file
+
+
+def as_file(split: Split, i: int) -> tuple[str, bytes]:
+    """Picture `i` as a file of its own: a name without folders, and a file's own bytes or a PNG's."""
+    if isinstance(split.images, np.ndarray):
+        return f"{i:06d}.png", ink.png(open_picture(picture_of(split, i)))
+    file = split.images[i]
+    return PurePosixPath(file.name.replace("\\", "/")).name, encoded(file)
 
 
 def _close_ranks(images: Tensor, kept: np.ndarray) -> Tensor:

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from striate.data.findings import counted
 from striate.differences.answers import Answers, kind_of, read, understand
 from striate.differences.blame import LOOKED_AT, blame
 from striate.differences.counting import Counter
 from striate.differences.rules import nearest, rules
-from striate.differences.walk import OTHERS, as_written, count, nothing, steps
+from striate.differences.walk import OTHERS, as_written, nothing, steps
 from striate.errors import BadData, BadSetting, one_of
 from striate.precision import AveragePrecision
 from striate.run import Run, final_split
@@ -120,10 +121,10 @@ def _left_out(answers: Answers) -> list[dict[str, Any]]:
     found = []
     if answers.outside:
         many = sum(len(one["labels"]) for one in answers.outside.values())
-        cause = f"{count(many, 'answer')} for pictures that are not in this split, left out"
+        cause = f"{counted(many, 'answer')} for pictures that are not in this split, left out"
         found.append({"cause": cause, "change": 0.0, "share": 0.0, "pictures": len(answers.outside)})
     if answers.strange:
-        cause = f"{count(answers.strange, 'answer')} of classes that the data does not have, left out"
+        cause = f"{counted(answers.strange, 'answer')} of classes that the data does not have, left out"
         found.append({"cause": cause, "change": 0.0, "share": 0.0, "pictures": 0})
     return found
 

@@ -17,9 +17,6 @@ from striate.data.rle import decode, encode
 from striate.errors import BadData
 from striate.precision import Found, Kind
 
-FIELD = {"box": "bbox", "mask": "segmentation", "joints": "keypoints"}
-"""What an answer must have, besides its picture, class and score."""
-
 EXACT = 6
 """Decimals from which on numbers are not called rounded."""
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from striate.data.findings import counted
 from striate.differences.counting import Counter, PictureMatches
-from striate.differences.walk import count, same
+from striate.differences.walk import same
 from striate.precision import AveragePrecision, Found, Truth
 
 LOOKED_AT = 500
@@ -77,7 +78,7 @@ def why(rules: AveragePrecision, truth: Truth, before: Found, after: Found) -> s
         "missed {}": (had & ~has & ~named).sum(),
         "{} of another class": named.sum(),
         "found {} more": (has & ~had).sum(),
-        f"{count(abs(more), 'mistake')} {'more' if more > 0 else 'fewer'}": abs(more),
+        f"{counted(abs(more), 'mistake')} {'more' if more > 0 else 'fewer'}": abs(more),
         "{} less sure": (both & (score - new_score > SHIFT)).sum(),
         "{} surer": (both & (new_score - score > SHIFT)).sum(),
     }

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from striate.data.findings import counted
 from striate.differences.answers import decimals
 from striate.precision import Found, Kind
 
@@ -101,7 +102,7 @@ def _fewer(ours: list[Found], theirs: list[Found], kind: Kind) -> Made:
     most = max((len(found["labels"]) for found in theirs), default=0)
     if not most:
         return "", ours
-    return f"at most {count(most, 'answer')} a picture", [surest(found, most) for found in ours]
+    return f"at most {counted(most, 'answer')} a picture", [surest(found, most) for found in ours]
 
 
 def _rounded_places(ours: list[Found], theirs: list[Found], kind: Kind) -> Made:
@@ -142,8 +143,8 @@ def _only_one(ours: list[Found], theirs: list[Found], kind: Kind) -> Made:
     ]
     only_ours, only_theirs = sum(not a and b for a, b in empty), sum(a and not b for a, b in empty)
     after = [other if a != b else one for one, other, (a, b) in zip(ours, theirs, empty, strict=True)]
-    parts = [f"{count(only_ours, 'picture')} without an answer of theirs"] if only_ours else []
-    parts += [f"{count(only_theirs, 'picture')} without an answer of ours"] if only_theirs else []
+    parts = [f"{counted(only_ours, 'picture')} without an answer of theirs"] if only_ours else []
+    parts += [f"{counted(only_theirs, 'picture')} without an answer of ours"] if only_theirs else []
     return " and ".join(parts), after
 
 
@@ -214,9 +215,5 @@ def _sides(boxes: np.ndarray) -> np.ndarray:
     return boxes[:, 2:] - boxes[:, :2]
 
 
-def count(n: int, what: str) -> str:
-    return f"{n:,} {what}" + ("" if n == 1 else "s")
-
-
 def _decimals(exact: int) -> str:
-    return "whole numbers" if not exact else count(exact, "decimal")
+    return "whole numbers" if not exact else counted(exact, "decimal")

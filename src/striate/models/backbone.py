@@ -1,6 +1,6 @@
 """The contract of every network in the zoo: stages that applications build on, and a head that classifies."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -26,3 +26,14 @@ class Backbone(Protocol):
     def __call__(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) -> logits (B, classes): the head on the last stage."""
         ...
+
+
+def behead(backbone: Any) -> None:
+    """Take away what a backbone has for classification alone: its head, GoogLeNet's auxiliary classifiers.
+
+    Several processes wait for the gradient of every parameter that is there.
+    """
+    backbone.head = nn.Identity()
+    for name in getattr(backbone, "auxiliary", ()):
+        delattr(backbone, name)
+        backbone.auxiliary = ()

@@ -10,7 +10,6 @@ Format: cocodataset.org/#format-data.
 
 import codecs
 import json
-import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from striate.data.readers.labels import SPLITS, text_of
+from striate.data.readers.labels import by_split, split_of, text_of
 from striate.data.source import ImageFile, Source, Split
 from striate.data.things import Thing, checked_box, mirrored, targets
 from striate.errors import BadData
@@ -42,12 +41,7 @@ def read(path: Path) -> Source:
         BadData: a file that is not COCO's after all, or a box, class, joint or picture that is wrong; the
             message names file, annotation and field.
     """
-    files = _files(path)
-    plain = [file for file in files if "trainval" not in file.stem.lower()]
-    by_split: dict[str, list[Path]] = defaultdict(list)
-    for file in plain if "train" in map(_split_of, plain) else files:
-        by_split[_split_of(file)].append(file)
-    parsed = {split: [_parsed(file) for file in group] for split, group in by_split.items()}
+    parsed = {split: [_parsed(file) for file in files] for split, files in by_split(_files(path)).items()}
     whole = [one for group in parsed.values() for one in group]
     classes = _classes(whole)
     root = path if path.is_dir() else path.parent
@@ -104,11 +98,6 @@ def _looks_like(file: Path) -> bool:
     return start.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{" and any(
         f'"{key}"'.encode() in start + end for key in ("images", "annotations")
     )
-
-
-def _split_of(file: Path) -> str:
-    words = re.findall("[a-z]+", file.stem.lower())
-    return next((SPLITS[word] for word in words if word in SPLITS), "all")
 
 
 def _parsed(file: Path) -> _File:
@@ -296,7 +285,7 @@ class _Folders:
     def __init__(self, root: Path, split: str) -> None:
         tops = [root, *(top for top in (root / "images", root.parent / "images") if top.is_dir())]
         self.folders = [*tops, *(f for top in tops for f in sorted(top.iterdir()) if f.is_dir())]
-        self.folders.sort(key=lambda folder: {split: 0, "all": 1}.get(_split_of(folder), 2))
+        self.folders.sort(key=lambda folder: {split: 0, "all": 1}.get(split_of(folder), 2))
         self.root = root
 
     def find(self, name: str) -> ImageFile:

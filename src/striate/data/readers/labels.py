@@ -1,5 +1,6 @@
-"""What the readers of labelled pictures share: usual names of splits, order of classes, the target."""
+"""What the readers of labelled pictures share: names of splits, order of classes, the target."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,21 @@ SPLITS = {
 }
 """Usual names of folders (and of values in a CSV's `split` column) to ours. Files and folders called
 `trainval` count only where none is called `train`: they hold its pictures, and those of `val`, over again."""
+
+
+def split_of(path: Path) -> str:
+    """The split that a name speaks of, or `all`: `imagenet-train-000012.tar` is of `train`."""
+    words = re.findall("[a-z]+", path.stem.lower())
+    return next((SPLITS[word] for word in words if word in SPLITS), "all")
+
+
+def by_split(files: list[Path]) -> dict[str, list[Path]]:
+    """The files of each split that their names speak of; `trainval` counts as is said of `SPLITS`."""
+    plain = [file for file in files if "trainval" not in file.stem.lower()]
+    found: dict[str, list[Path]] = {}
+    for file in plain if "train" in map(split_of, plain) else files:
+        found.setdefault(split_of(file), []).append(file)
+    return found
 
 
 def text_of(file: Path) -> str:

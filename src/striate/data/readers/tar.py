@@ -8,7 +8,6 @@ any thread in any order. Nothing is ever unpacked to disk, links are not followe
 """
 
 import json
-import re
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from striate.data.readers.folders import (
     looks_like_classes,
     not_pictures,
 )
-from striate.data.readers.labels import SPLITS, class_order, labelled
+from striate.data.readers.labels import SPLITS, by_split, class_order, labelled, split_of
 from striate.data.source import ImageFile, Source, Split
 from striate.errors import BadData
 
@@ -79,7 +78,7 @@ def read(path: Path) -> Source:
 def _shards(path: Path) -> dict[str, list[Path]]:
     """Split -> its archives in order of name; nothing where `path` is not of this format."""
     if path.is_file():
-        return {_split_of(path): [path]} if path.suffix.lower() == ".tar" else {}
+        return {split_of(path): [path]} if path.suffix.lower() == ".tar" else {}
     if not path.is_dir():
         return {}
     named = sorted((f for f in path.iterdir() if f.name.lower() in SPLITS), reverse=True)  # trainval, train
@@ -87,10 +86,7 @@ def _shards(path: Path) -> dict[str, list[Path]]:
     inside = {split: tars for split in ("train", "val", "test") if (tars := below.get(split))}
     if inside:
         return inside
-    shards, found = _tars(path), dict[str, list[Path]]()
-    plain = [shard for shard in shards if "trainval" not in shard.stem.lower()]
-    for shard in plain if "train" in map(_split_of, plain) else shards:
-        found.setdefault(_split_of(shard), []).append(shard)
+    found = by_split(_tars(path))
     if "all" in found and len(found) > 1:
         other = next(shards[0] for split, shards in found.items() if split != "all")
         raise BadData(
@@ -104,12 +100,6 @@ def _tars(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(f for f in folder.iterdir() if f.suffix.lower() == ".tar" and f.is_file())
-
-
-def _split_of(shard: Path) -> str:
-    """The split that a file name speaks of: `imagenet-train-000012.tar` is of `train`."""
-    words = re.split(r"[^a-z]+", shard.stem.lower())
-    return next((SPLITS[word] for word in words if word in SPLITS), "all")
 
 
 def _has_pictures(shard: Path) -> bool:

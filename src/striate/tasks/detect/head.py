@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import nn
 
+from striate.models.backbone import behead
 from striate.task import Facts
 from striate.tasks.detect.onestage import OneStage
 
@@ -12,7 +13,7 @@ HEADS = ("onestage", "faster", "mask")
 
 def build(backbone: Any, facts: Facts) -> nn.Module:
     """The backbone without its own head, and the detector that facts["head"] names."""
-    backbone.head = nn.Identity()
+    behead(backbone)
     kind, classes = facts.get("head", HEADS[0]), len(facts["classes"])
     if kind == "onestage":
         return OneStage(backbone, classes)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.functional import grid_sample, softmax
 
+from striate.models.backbone import behead
 from striate.models.pyramid import TopDown
 from striate.task import Facts
 
@@ -33,7 +34,7 @@ SEEN, SHARE = 32, 0.35
 
 def build(backbone: Any, facts: Facts) -> nn.Module:
     """The backbone without its own head, and the head that facts["head"] names."""
-    backbone.head = nn.Identity()
+    behead(backbone)
     head = {"heatmap": HeatMaps, "deeppose": DeepPose}[facts.get("head", HEADS[0])]
     return head(backbone, len(facts["joints"]))
 
@@ -65,7 +66,7 @@ class HeatMaps(nn.Module):
         last = list(backbone.strides)[-1]
         self.read = [name for name, stride in backbone.strides.items() if stride >= FINEST] or [last]
         widths = [backbone.widths[name] for name in self.read]
-        self.join = TopDown(widths, WIDTH)
+        self.join = TopDown(widths, WIDTH, smoothed=1)
         self.smooth = nn.Sequential(
             nn.ReLU(), nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False), nn.BatchNorm2d(WIDTH), nn.ReLU()
         )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
+from striate.models.backbone import behead
 from striate.task import Facts
 
 HEADS = ("light", "multiscale")
@@ -29,7 +30,7 @@ def build(backbone: Any, facts: Facts) -> nn.Module:
     With facts["balance"] the network holds the weights of the classes for the loss: their share of the pixels
     to the power of minus that, 1 on average over pixels.
     """
-    backbone.head = nn.Identity()
+    behead(backbone)
     head = {"light": Light, "multiscale": Multiscale}[facts.get("head", HEADS[0])]
     weights = None
     if facts.get("balance"):
