@@ -70,7 +70,7 @@ def kill_while_training(folder: Path, epochs: int, wait: float, number: signal.S
 def test_killed_several_times(tmp_path: Path, unbroken: Path) -> None:
     folder = tmp_path / "run"
     chance = random.Random(5)
-    codes = [kill_while_training(folder, 8, chance.uniform(0, 0.4), signal.SIGKILL) for _ in range(4)]
+    codes = [kill_while_training(folder, 8, chance.uniform(0, 0.1), signal.SIGKILL) for _ in range(4)]
     assert codes.count(-signal.SIGKILL) >= 3, "the process was too quick to be killed"
     done = striate(*TRAIN, "--epochs", "8", "--out", str(folder), "--resume")
     assert done.returncode == 0, done.stderr
