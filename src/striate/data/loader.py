@@ -5,7 +5,8 @@ agree on the order without talking to each other.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -141,7 +142,8 @@ class Loader:
         if cropped is None:
             images = warp(images, drawn, self.prepare)
         target = self.move(to_device(target, self.device), drawn)
-        x = normalise(images, self.prepare, layout(self.channels_last), self._memory)
+        with one_thread() if self.store.lead else nullcontext():
+            x = normalise(images, self.prepare, layout(self.channels_last), self._memory)
         if colours is not None:
             x += colours[:, :, None, None]
         return resize(x, scale), target
@@ -151,6 +153,17 @@ class Loader:
         # torch.manual_seed takes 0.2 ms where it finds no GPU: a stack trace for each kind of them.
         sow = torch.default_generator.manual_seed if self.device.type == "cpu" else torch.manual_seed
         sow(seed_of(self.seed, *numbers))
+
+
+@contextmanager
+def one_thread() -> Generator[None]:
+    """Keep PyTorch's own threads away while others decode: both would wait for turns on a core."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def layout(channels_last: bool) -> torch.memory_format:
