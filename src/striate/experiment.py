@@ -76,10 +76,10 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
     """Open the data, decode it where it fits, build the network."""
     task = TASKS[one_of("task", todo.task, TASKS)]
     source = open_data(todo.data, download=download, seed=todo.seed)
-    if todo.recipe.patience and "val" not in source.splits:
+    if todo.recipe.patience:
         source = hold_out(source, WATCHED, todo.seed)
-    source.unchanged(todo.pictures, "train a new run on them, without --resume.")
-    todo = replace(todo, pictures=source.fingerprints)
+    pictures = source.unchanged(todo.pictures, "train a new run on them, without --resume.")
+    todo = replace(todo, pictures=pictures)
     source = source if task.samples is None else task.samples(source)
     facts = task.facts(source) | _chosen(todo, task)
     if todo.recipe.balance and "frequencies" not in facts:
@@ -127,13 +127,12 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
         rank=rank,
         world=world,
     )
-    # Half of a GPU's memory may hold pictures; those that do not fit there stay where they are.
-    if (
-        device.type == "cuda"
-        and 2 * sum(s.nbytes for s in stores.values()) < torch.cuda.mem_get_info(device)[0]
-    ):
-        for store in stores.values():
-            store.move(device)
+    if device.type == "cuda":
+        # Half of a GPU's memory may hold pictures; those that do not fit there stay where they are.
+        taken = sum(store.nbytes for store in stores.values())
+        if taken < torch.cuda.mem_get_info(device)[0] / 2:
+            for store in stores.values():
+                store.move(device)
     setup = Experiment(
         todo, task, source, facts, prepare, stores, backbone, network.to(device), recipe, loader
     )

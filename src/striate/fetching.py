@@ -43,13 +43,13 @@ def cache_root() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "striate"
 
 
-def fetch(file: File, folder: Path, progress: Progress | None = None) -> Path:
+def fetch(file: File, folder: Path) -> Path:
     """Download one file; it gets its name only once it is whole and its sum is right."""
     target = folder / file.name
     part = folder / f"{file.name}.{os.getpid()}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _copy(file, part, progress or _say(file.name))
+        _copy(file, part, _say(file.name))
         check(file, part)
         os.replace(part, target)
     except OSError as why:

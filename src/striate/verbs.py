@@ -120,7 +120,7 @@ def _default_folder(todo: Settings, resume: bool) -> Path:
     base = Path("runs") / f"{todo.task}-{Path(todo.data).stem or 'data'}-{named}".lower()
     numbered = re.compile(re.escape(base.name) + r"(?:-(\d+))?")
     beside = (numbered.fullmatch(folder.name) for folder in base.parent.glob(f"{base.name}*"))
-    taken = sorted(int(found[1] or 1) for found in beside if found)
+    taken = [int(found[1] or 1) for found in beside if found]
     number = max(taken, default=1 if resume else 0) + (not resume)
     while True:
         folder = base if number == 1 else base.with_name(f"{base.name}-{number}")

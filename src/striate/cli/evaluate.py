@@ -93,15 +93,12 @@ def _print(figures: dict) -> None:
     if not classes:
         return
     columns = list(next(iter(classes.values())))
-    rows = [
-        [
-            name,
-            *("–" if v is None else f"{v:.4f}" if isinstance(v, float) else f"{v:,}" for v in row.values()),
-        ]
-        for name, row in classes.items()
-    ]
-    table(["class", *columns], rows)
+    table(["class", *columns], [[name, *map(_cell, row.values())] for name, row in classes.items()])
     _print_confusions(figures, list(classes))
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
 
 
 def _print_confusions(figures: dict, names: list[str], most: int = 5) -> None:

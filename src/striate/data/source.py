@@ -85,16 +85,15 @@ class Source:
     held_out: bool = False
     """Whether `val` was drawn from `train`, and would be others of its pictures if some were added."""
 
-    @property
-    def fingerprints(self) -> dict[str, str]:
-        """Split -> how many pictures it has, and 64 bits of their names: `120 9c0e5b...`."""
-        return {name: split.fingerprint for name, split in self.splits.items()}
+    def unchanged(self, before: dict[str, str] | None, cure: str) -> dict[str, str]:
+        """The fingerprint of every split: `120 9c0e5b...`.
 
-    def unchanged(self, before: dict[str, str] | None, cure: str) -> None:
-        """Raise `BadData`, which ends with `cure`, where the fingerprints of another time differ."""
-        now = self.fingerprints
+        Raises:
+            BadData: those of another time differ; the message ends with `cure`.
+        """
+        now = {name: split.fingerprint for name, split in self.splits.items()}
         if before in (None, now):
-            return
+            return now
         differ = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         counts = [(before.get(name, "no").split()[0], now.get(name, "no").split()[0]) for name in differ]
         said = (

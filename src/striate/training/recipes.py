@@ -93,8 +93,7 @@ class Recipe:
                 raise BadSetting(f"{key} is {getattr(self, key)}: it must be at least 0 and below 1.")
         if not 0 < self.area <= 1:
             raise BadSetting(f"area is {self.area}: it must be above 0 and at most 1.")
-        nonnegative = "weight_decay clip patience head_lr bias_lr renorm colour balance shift".split()
-        for key in nonnegative:
+        for key in "weight_decay clip patience head_lr bias_lr renorm colour balance shift".split():
             if (getattr(self, key) or 0) < 0:
                 raise BadSetting(f"{key} is {getattr(self, key)}: it must not be negative.")
         if self.patience and self.evaluate > 1:
