@@ -69,6 +69,28 @@ def test_torchvisions_resnet18():
     assert count(net, nn.BatchNorm2d) == 20
 
 
+def test_many_maps_of_a_few_cells_are_multiplied_as_by_a_fully_connected_layer():
+    net = with_statistics(network("resnet18", size=32))
+    quick = equal(net, torch.randn(16, 3, 32, 32))
+    quick(torch.randn(16, 3, 32, 32))
+    fused = [layer for layer in quick.modules() if isinstance(layer, FusedConv)]
+    shapes = [tuple(layer.connected[1].shape) for layer in fused if layer.connected]
+    square, shrinking = (4 * 256, 4 * 256), (4 * 256, 512)
+    assert shapes == [square] * 3 + [shrinking] + [(512, 512)] * 3
+
+
+@pytest.mark.parametrize(
+    "kernel,stride,padding,dilation", [(3, 1, 1, 1), (3, 2, 1, 1), (5, 1, 4, 2), (2, 2, 0, 1), (7, 3, 3, 1)]
+)
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_a_convolution_of_tiny_maps_is_the_same_as_a_fully_connected_layer(
+    kernel, stride, padding, dilation, side
+):
+    conv = nn.Conv2d(5, 6, kernel, stride, padding, dilation)
+    if side + 2 * padding > dilation * (kernel - 1):
+        equal(with_statistics(nn.Sequential(conv, nn.ReLU())), torch.randn(20, 5, side, side))
+
+
 def traced(net: nn.Module) -> torch.fx.GraphModule:
     return torch.fx.symbolic_trace(copy.deepcopy(net).eval())
 

@@ -3,10 +3,12 @@
 The operators are those that PyTorch's own compiler calls on CPUs. They want the filters reordered for the
 size of the input; that is done at the first batch of a size, and costs no more than it costs an ordinary
 convolution, which reorders them every time. Where Winograd's way is faster, the filters are transformed for
-it in place of that, and take four times their memory.
+it in place of that, and take four times their memory. On many maps of a few cells, where most of a
+filter sees padding, a convolution is computed as the fully connected layer that it is there.
 """
 
 import operator
+from math import prod
 from typing import Any
 
 import torch
@@ -16,6 +18,8 @@ from torch import Tensor, fx, nn
 from striate.winograd import Room, convolve, suits, takes, transformed
 
 ADDS = (operator.add, operator.iadd, torch.add)
+MANY = 16
+"""Pictures for which it is worth reading twice as many numbers as the filters have; measured."""
 RELUS = (F.relu, torch.relu, torch.relu_, F.relu_)
 
 
@@ -38,6 +42,8 @@ class FusedConv(nn.Module):
         """The filters as `winograd.transformed` gives them, once they were wanted for any size."""
         self.winograd = False
         """Whether inputs of `size` are for them."""
+        self.connected: tuple[Tensor, Tensor] | None = None
+        """The biases and weights of a fully connected layer that does the same to inputs of `size`."""
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
         if not self._takes(x, other):
@@ -46,7 +52,13 @@ class FusedConv(nn.Module):
         bias = None if self.conv.bias is None else self.conv.bias.detach()
         if self.winograd and self.points is not None:
             y = convolve(x, self.points, Room(), bias, relu=self.relu and other is None)
-            return y if other is None else y.add_(other).relu_() if self.relu else y.add_(other)
+            return y if other is None else self._ended(y, other)
+        if self.connected is not None:
+            n, outputs, height, width = self.output
+            bias, weight = self.connected
+            y = torch.addmm(bias, x.permute(0, 2, 3, 1).reshape(n, -1), weight)
+            y = y.view(n, height, width, outputs).permute(0, 3, 1, 2)
+            return self._ended(y, other)
         run, last = torch.ops.mkldnn._convolution_pointwise, "relu" if self.relu else None
         if other is None:
             return run(x, self.filters, bias, *self.place, last or "none", [], "")
@@ -58,13 +70,20 @@ class FusedConv(nn.Module):
             return False
         if self.size != x.shape:
             weight, size = self.conv.weight.detach(), tuple(x.shape)
+            self.size, self.output, self.connected = size, self._output(x), None
             self.winograd = suits(self.conv) and takes(self.conv, x)
-            if self.winograd and self.points is None:
-                self.points = transformed(weight)
-            if not self.winograd:
+            if self.winograd:
+                self.points = transformed(weight) if self.points is None else self.points
+            elif tiny(self.conv, size, self.output):
+                self.connected = connections(self.conv, x.shape[1:])
+            else:
                 self.filters = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.place, list(size))
-            self.size, self.output = size, self._output(x)
         return other is None or (other.dtype == x.dtype and other.shape == self.output)
+
+    def _ended(self, y: Tensor, other: Tensor | None) -> Tensor:
+        """What follows the convolution, in place."""
+        y = y if other is None else y.add_(other)
+        return y.relu_() if self.relu else y
 
     def _output(self, x: Tensor) -> tuple[int, ...]:
         pads, strides, dilations = self.place[:3]
@@ -73,6 +92,26 @@ class FusedConv(nn.Module):
             for axis, size in enumerate(self.conv.kernel_size)
         ]
         return (x.shape[0], self.conv.out_channels, *sides)
+
+
+def tiny(conv: nn.Conv2d, input: tuple[int, ...], output: tuple[int, ...]) -> bool:
+    """Whether maps (N, C, H, W) are so small, and so many, that multiplying by every connection is faster."""
+    connections = prod(input[2:]) * prod(output[2:])
+    return conv.groups == 1 and input[0] >= MANY and connections <= 2 * prod(conv.kernel_size)
+
+
+def connections(conv: nn.Conv2d, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """The fully connected layer that a convolution is on maps of a shape (C, H, W), numbers channels last.
+
+    Biases (H' * W' * outputs) and weights (H * W * C, H' * W' * outputs): its answers to nothing and to each
+    number alone.
+    """
+    channels, height, width = shape
+    numbers = torch.eye(channels * height * width).view(-1, height, width, channels).permute(0, 3, 1, 2)
+    place = (conv.stride, conv.padding, conv.dilation)
+    weights = F.conv2d(numbers, conv.weight.detach(), None, *place)
+    biases = F.conv2d(torch.zeros_like(numbers[:1]), conv.weight.detach(), conv.bias, *place)
+    return biases.permute(0, 2, 3, 1).flatten().detach(), weights.permute(0, 2, 3, 1).flatten(1)
 
 
 def fuse(traced: fx.GraphModule) -> int:
