@@ -160,6 +160,14 @@ def test_a_module_that_looks_at_values_trains_to_a_report(tmp_path: Path) -> Non
         st.train(out=run.path, resume=True, progress=False)
 
 
+def test_pixels_that_stay_in_0_to_1_do_so_in_the_saved_run_too(tmp_path: Path) -> None:
+    training = {"epochs": 4, "batch": 64, "changes": {"standardise": False}, "progress": False}
+    run = st.train("classify", data="digits", net=NET, out=tmp_path / "run", **training)
+    again = st.load(run.path)
+    assert again.prepare.mean == () == again.prepare.std
+    assert again.evaluate("digits")["accuracy"] == run.figures["accuracy"] > 0.9
+
+
 def test_fresh_runs_get_the_next_free_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("", "-3", "-old", "-2.zip"):

@@ -19,6 +19,7 @@ from striate.data.prepare import Prepare, choose_prepare
 from striate.data.split import WATCHED
 from striate.data.stream import Pictures, fits, hold
 from striate.errors import BadSetting, DoesNotFit, Interrupted, one_of
+from striate.models.designed import begin_as_nielsen
 from striate.models.folding import plain_part
 from striate.models.published import SIZE, normalisation
 from striate.models.weights import load_weights, read
@@ -87,17 +88,19 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
     way(task, "mirror", todo.recipe.tta)
     weights = models.weights_file(todo.net, todo.weights, download) if todo.weights is not None else None
     published = todo.weights == "imagenet"
-    net_size = SIZE if published else models.native_size(todo.net)
-    net_size = net_size if task.whole else None
+    net_size = (SIZE if published else models.native_size(todo.net)) if task.whole else None
     prepare = choose_prepare(source, size=todo.size, fit=task.fit, net_size=net_size)
     if todo.size is None and net_size is None and task.whole:
         side = models.next_size(todo.net, max(prepare.size))
         prepare = choose_prepare(source, fit=task.fit, net_size=side if side > max(prepare.size) else None)
     todo, stores = _held(todo, source, task, prepare, say)
-    mean, std = normalisation(todo.net) if published else statistics(stores["train"].sample())
-    prepare = replace(prepare, mean=mean, std=tuple(max(s, 1e-3) for s in std))
+    if published or todo.recipe.standardise:
+        mean, std = normalisation(todo.net) if published else statistics(stores["train"].sample())
+        prepare = replace(prepare, mean=mean, std=tuple(max(s, 1e-3) for s in std))
     torch.manual_seed(todo.seed)
     backbone = models.network(todo.net, **_arguments(task, facts, prepare))
+    if todo.recipe.init == "nielsen":
+        begin_as_nielsen(backbone)
     whiten = getattr(backbone, "whiten", None)
     if whiten is not None:
         whiten(normalise(centre(stores["train"].sample()[:WHITENED], prepare), prepare))

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from striate.design import NAMED, parse
-from striate.errors import BadDesign, DoesNotFit
-from striate.models.designed import Designed
+from striate.errors import BadDesign, BadSetting, DoesNotFit
+from striate.models import network
+from striate.models.designed import Designed, begin_as_nielsen
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -90,3 +91,21 @@ def test_weights_travel_as_a_state_dict():
     other.load_state_dict(net.state_dict())
     x = torch.randn(1, 1, 24, 24)
     assert torch.equal(net(x), other(x))
+
+
+def test_nielsens_start_is_network3s():
+    """Deviations 1/sqrt(n_out) with n_out = filters * 25/4 or units; half of it behind dropout of a half."""
+    torch.manual_seed(0)
+    begin_as_nielsen(net := Designed(parse("nielsen-dropout")))
+    layers = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    deviations = [float(layer.weight.detach().std()) for layer in layers]
+    expected = [125**-0.5, 250**-0.5, 1000**-0.5 / 2, 1000**-0.5 / 2, 0]
+    assert deviations == pytest.approx(expected, rel=0.05)
+    assert float(layers[2].bias.detach().std()) == pytest.approx(1, rel=0.1)
+    assert not layers[-1].bias.any()
+
+
+def test_nielsens_start_takes_biases_that_are_not_there_and_refuses_what_is_no_design():
+    begin_as_nielsen(Designed(parse("input 3x8x8, conv3-4 pad1, bn, relu, softmax10")))
+    with pytest.raises(BadSetting, match="init=nielsen: LeNet5 is no design"):
+        begin_as_nielsen(network("lenet5"))

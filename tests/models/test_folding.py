@@ -91,6 +91,35 @@ def test_a_convolution_of_tiny_maps_is_the_same_as_a_fully_connected_layer(
         equal(with_statistics(nn.Sequential(conv, nn.ReLU())), torch.randn(20, 5, side, side))
 
 
+class Sums(nn.Module):
+    """A sum, and what else is made of its second term."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.after = after
+        self.first, self.second, self.third = (nn.Conv2d(4, 4, 3, padding=1) for _ in range(3))
+
+    def forward(self, x):
+        a = self.first(x)
+        return self.after(self, a, self.second(self.first(a)) + a)
+
+
+@pytest.mark.parametrize(
+    "after,over",
+    [
+        (lambda net, a, b: b.relu(), True),
+        (lambda net, a, b: net.third(b) + b, True),
+        (lambda net, a, b: b + a.sum(), False),
+        (lambda net, a, b: net.third(b) * a, False),
+        (lambda net, a, b: b * net.third(a), False),
+        (lambda net, a, b: b * a[:, :1], False),
+    ],
+)
+def test_a_sum_is_written_over_what_nobody_looks_at_again(after, over):
+    quick = equal(with_statistics(Sums(after)), torch.randn(2, 4, 9, 8))
+    assert any(layer.over for layer in quick.modules() if isinstance(layer, FusedConv)) == over
+
+
 def traced(net: nn.Module) -> torch.fx.GraphModule:
     return torch.fx.symbolic_trace(copy.deepcopy(net).eval())
 

@@ -6,12 +6,16 @@ leads into the head, and a pool that leaves one cell, belong to the head.
                                      | stage1                        | stage2 | stage3, head
 """
 
+from itertools import pairwise
+from math import prod
+
 from torch import Tensor, nn
 
 from striate.design import Design, Input, Row
 from striate.design.layers import FC, AvgPool, Conv, Dropout, Flatten, GlobalPool, MaxPool, Softmax
 from striate.design.modules import build
-from striate.errors import BadDesign
+from striate.errors import BadDesign, BadSetting
+from striate.geometry import pair
 
 
 class Designed(nn.Module):
@@ -60,6 +64,29 @@ class Designed(nn.Module):
 
     def extra_repr(self) -> str:
         return self.design.text()
+
+
+def begin_as_nielsen(network: nn.Module) -> None:
+    """Draw the weights of a design anew as network3.py does (Nielsen 2015, chapter 6).
+
+    Normal ones of deviation 1/√n, n being a layer's outputs to each input, pooled; biases of deviation 1; a
+    last layer of zeros. Behind dropout they are 1 - p times as large: the book multiplies them so when it
+    tests, where PyTorch divides what was not dropped in training. Raises BadSetting where it is no design.
+    """
+    if not isinstance(network, Designed):
+        raise BadSetting(f"init=nielsen: {type(network).__name__} is no design and begins in its own way.")
+    kept, layers = 1.0, [*network.body, *network.head]
+    for layer, after in pairwise([*layers, nn.Identity()]):
+        if isinstance(layer, nn.Dropout):
+            kept = 1 - layer.p
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            pooled = prod(pair(after.kernel_size)) if isinstance(after, nn.MaxPool2d) else 1
+            nn.init.normal_(layer.weight, 0, kept / (layer.weight[:, 0].numel() / pooled) ** 0.5)
+            if layer.bias is not None:
+                nn.init.normal_(layer.bias)
+            kept = 1.0
+    for values in [layer for layer in layers if isinstance(layer, nn.Linear)][-1].parameters():
+        nn.init.zeros_(values)
 
 
 def _head(rows: list[Row]) -> int:

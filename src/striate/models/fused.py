@@ -8,6 +8,7 @@ filter sees padding, a convolution is computed as the fully connected layer that
 """
 
 import operator
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -34,6 +35,8 @@ class FusedConv(nn.Module):
         super().__init__()
         self.conv, self.relu = conv, relu
         self.place: list[Any] = [list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups]
+        self.over = False
+        """Whether the result may be written over `other`: nobody looks at that again."""
         self.size: tuple[int, ...] = ()
         self.output: tuple[int, ...] = ()
         self.filters: Tensor | None = None
@@ -59,10 +62,13 @@ class FusedConv(nn.Module):
             y = torch.addmm(bias, x.permute(0, 2, 3, 1).reshape(n, -1), weight)
             y = y.view(n, height, width, outputs).permute(0, 3, 1, 2)
             return self._ended(y, other)
-        run, last = torch.ops.mkldnn._convolution_pointwise, "relu" if self.relu else None
+        run, over = torch.ops.mkldnn._convolution_pointwise, torch.ops.mkldnn._convolution_pointwise_
+        what, last = (self.filters, bias, *self.place), "relu" if self.relu else None
         if other is None:
-            return run(x, self.filters, bias, *self.place, last or "none", [], "")
-        return run.binary(x, other, self.filters, bias, *self.place, "add", 1.0, last, [], None)
+            return run(x, *what, last or "none", [], "")
+        if self.over and other.is_contiguous(memory_format=torch.channels_last):
+            return over.binary(other, x, *what, "add", 1.0, last, [], None)
+        return run.binary(x, other, *what, "add", 1.0, last, [], None)
 
     def _takes(self, x: Tensor, other: Tensor | None) -> bool:
         """Whether the fused operator may do it; the filters are then in order."""
@@ -70,14 +76,15 @@ class FusedConv(nn.Module):
             return False
         if self.size != x.shape:
             weight, size = self.conv.weight.detach(), tuple(x.shape)
-            self.size, self.output, self.connected = size, self._output(x), None
+            output, connected = self._output(x), None
             self.winograd = suits(self.conv) and takes(self.conv, x)
             if self.winograd:
                 self.points = transformed(weight) if self.points is None else self.points
-            elif tiny(self.conv, size, self.output):
-                self.connected = connections(self.conv, x.shape[1:])
+            elif tiny(self.conv, size, output):
+                connected = connections(self.conv, size[1:])
             else:
                 self.filters = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.place, list(size))
+            self.size, self.output, self.connected = size, output, connected
         return other is None or (other.dtype == x.dtype and other.shape == self.output)
 
     def _ended(self, y: Tensor, other: Tensor | None) -> Tensor:
@@ -100,7 +107,7 @@ def tiny(conv: nn.Conv2d, input: tuple[int, ...], output: tuple[int, ...]) -> bo
     return conv.groups == 1 and input[0] >= MANY and connections <= 2 * prod(conv.kernel_size)
 
 
-def connections(conv: nn.Conv2d, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def connections(conv: nn.Conv2d, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
     """The fully connected layer that a convolution is on maps of a shape (C, H, W), numbers channels last.
 
     Biases (H' * W' * outputs) and weights (H * W * C, H' * W' * outputs): its answers to nothing and to each
@@ -123,7 +130,7 @@ def fuse(traced: fx.GraphModule) -> int:
     if not torch.backends.mkldnn.is_available():
         return 0
     layers = dict(traced.named_modules(remove_duplicate=False))
-    count = 0
+    fused: list[fx.Node] = []
     for node in list(traced.graph.nodes):
         conv = layers[node.target] if node.op == "call_module" else None
         if conv is None or not _plain(conv) or len(node.args) != 1 or node.kwargs:
@@ -134,17 +141,34 @@ def fuse(traced: fx.GraphModule) -> int:
             last, arguments = node.next, (node.args[0], other)
         relu = _only_user(last)
         ends = relu is not None and _is_relu(relu, layers)
-        count += 1
-        name = f"fused{count}"
+        name = f"fused{len(fused) + 1}"
         traced.add_submodule(name, FusedConv(conv, ends))
         with traced.graph.inserting_before(last):
-            fused = traced.graph.call_module(name, arguments)
+            fused.append(traced.graph.call_module(name, arguments))
         gone = [relu, last, node] if ends else [last, node]
-        gone[0].replace_all_uses_with(fused)
+        gone[0].replace_all_uses_with(fused[-1])
         for old in dict.fromkeys(gone):
             traced.graph.erase_node(old)
     traced.delete_all_unused_submodules()
-    return count
+    layers = dict(traced.named_modules(remove_duplicate=False))
+    for node in fused:
+        layers[str(node.target)].over = len(node.args) == 2 and _last_look(node, layers)
+    return len(fused)
+
+
+def _last_look(node: fx.Node, layers: dict[str, nn.Module]) -> bool:
+    """Whether a fused convolution is the last to look at its other term, and that is no part of anything."""
+
+    def fresh(made: Any) -> bool:
+        return made.op == "call_module" and type(layers[str(made.target)]) in FRESH
+
+    x, other = (argument for argument in node.args if isinstance(argument, fx.Node))
+    earlier = [user for user in other.users if user is not node]
+    return x is not other and fresh(other) and all(fresh(user) and user < node for user in earlier)
+
+
+FRESH = (nn.Conv2d, FusedConv, nn.MaxPool2d)
+"""Layers whose results share no memory with what they are made from."""
 
 
 def _plain(conv: Any) -> bool:

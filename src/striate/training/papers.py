@@ -87,6 +87,8 @@ PAPERS: dict[str, Recipe] = {
         weight_decay=2e-5,
         schedule="constant",
         warmup=0.0,
+        init="nielsen",
+        standardise=False,
         shift=0,
     ),
     "fast": FAST,

@@ -50,6 +50,11 @@ class Recipe:
     """Pieces in which a batch is computed, for networks too large for one."""
     patience: int = 0
     """Stop after so many epochs without a better validation figure, and keep the best; 0 never stops."""
+    init: Literal["own", "nielsen"] = "own"
+    """How weights begin: as the network has it, or normal ones of deviation 1/√outputs, biases of deviation
+    1 and a last layer of zeros (Nielsen 2015, network3.py); for networks written as a design."""
+    standardise: bool = True
+    """Scale pixels to mean 0 and deviation 1 over the training pictures; no: they stay in 0..1."""
     flip: bool | None = None
     """Mirror half the training pictures. None: for colour pictures only (a mirrored 2 is not a 2)."""
     alternate: bool = False
