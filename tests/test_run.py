@@ -165,7 +165,7 @@ def test_pixels_that_stay_in_0_to_1_do_so_in_the_saved_run_too(tmp_path: Path) -
     run = st.train("classify", data="digits", net=NET, out=tmp_path / "run", **training)
     again = st.load(run.path)
     assert again.prepare.mean == () == again.prepare.std
-    assert again.evaluate("digits")["accuracy"] == run.figures["accuracy"] > 0.9
+    assert again.evaluate("digits")["accuracy"] == run.figures["accuracy"] > 0.8
 
 
 def test_fresh_runs_get_the_next_free_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
