@@ -165,3 +165,10 @@ def test_designs_are_mended_in_their_own_words(text, fix):
     with pytest.raises(BrokenNetwork) as caught:
         trace_design(parse(text))
     assert fix in caught.value.fixes and len(caught.value.fixes) <= 5
+
+
+def test_a_design_with_response_normalisation_is_mended_too():
+    error = pytest.raises(
+        BrokenNetwork, trace_design, parse("conv5-16, lrn5, pool2, fc10"), (3, 33, 33)
+    ).value
+    assert "pool1" in str(error) and error.fixes

@@ -12,8 +12,12 @@ from torch import nn
 from typer.testing import CliRunner
 
 import striate as st
+from striate import settings
 from striate.cli import app
+from striate.data.prepare import Prepare
 from striate.errors import BadData, BadRun, BadSetting
+from striate.experiment import _decided
+from striate.training.recipes import RECIPES
 
 NET = "conv3-16 pad1, batchnorm, relu, pool2, softmax10"
 
@@ -221,3 +225,14 @@ def test_an_evaluation_says_how_it_looked_and_refuses_what_excludes_itself(run: 
             raise evaluate("--views", "2", other).exception
     with pytest.raises(BadSetting, match="vote 'median' is not known"):
         raise evaluate("--vote", "median").exception
+
+
+def test_a_recipes_own_smoothing_is_left_out_where_there_are_no_classes_to_smooth() -> None:
+    assert settings.new({"task": "pose", "data": "x", "recipe": "finetune"}, {}).recipe.label_smoothing == 0
+    assert settings.new({"task": "segment", "data": "x", "recipe": "finetune"}, {}).recipe.label_smoothing > 0
+
+
+def test_pictures_that_were_not_mirrored_are_not_judged_so() -> None:
+    for channels, tta in ((1, False), (3, True)):
+        assert _decided(RECIPES["sprint"], Prepare((32, 32), channels), True).tta is tta
+    assert not _decided(RECIPES["sprint"], Prepare((32, 32), 3), False).tta

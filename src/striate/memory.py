@@ -14,6 +14,7 @@ import ctypes
 import sys
 import weakref
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any
 
 import torch
@@ -94,8 +95,8 @@ def largest_batch(module: nn.Module, input: Sequence[int], gigabytes: float, tra
     Raises DoesNotFit where not even the smallest does.
     """
     net, limit, shape = on_meta(module), gigabytes * 1e9, tuple(input)
-    if not gigabytes > 0:
-        raise BadSetting(f"memory must be more than 0 GB, not {gigabytes:g}")
+    if not 0 < gigabytes < inf:
+        raise BadSetting(f"memory must be a number of GB above 0, not {gigabytes:g}")
     low = 2 if training else 1  # batch normalisation cannot train on one
     at_low = _peak(net, shape, low, training)
     if at_low > limit:

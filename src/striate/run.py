@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 import striate
 from striate import models
-from striate.data import hold_out, open_data
+from striate.data import hold_out, open_data, split
 from striate.data.augment import centre, normalise
 from striate.data.inputs import Chunk, Given, decoded, gather, opened
 from striate.data.loader import layout
 from striate.data.prepare import Prepare
 from striate.data.source import ImageFile, Source, Split
-from striate.data.split import WATCHED
+from striate.data.split import WATCHED, to_judge
 from striate.data.stream import Pictures, hold
 from striate.data.video import Video
 from striate.errors import BadData, BadRun, BadSetting, one_of
@@ -98,7 +98,8 @@ class Run:
 
         Args:
             data: the set that the run was trained on, where none is given.
-            tta: average each picture with its mirror image; without it, as the run was trained.
+            tta: average each picture with its mirror image; without it, as the run was trained, and
+                always where `dense`.
             views: crops of each picture whose answers are averaged: 1, 2, 5, 6 (Jordan 2024), 10
                 (Krizhevsky 2012) or 144 (Szegedy 2014).
             scales: lengths of the shorter side, in pixels, at which pictures are looked at and averaged.
@@ -143,19 +144,22 @@ class Run:
         return {"split": split, **_figures(self, output, truth)}, answers
 
     def source(self, data: str | Path | None = None) -> Source:
-        """`data`, or the set that the run was trained on, split as it was then."""
+        """`data`, or the set that the run was trained on, split as it was then; another unsplit set whole."""
         trained_on = self.info["data"]["source"]
         try:
-            source = open_data(str(data or trained_on), seed=self.info["seed"])
+            whole = open_data(str(data or trained_on), whole=True)
         except BadData as error:
             if data is not None:
                 raise
             raise BadData(f"{error} (the run learned from it: --data says where it is now)") from error
+        learned, elsewhere = self.info["data"].get("pictures"), str(data or trained_on) != trained_on
+        seed = self.info["seed"]
+        source = to_judge(whole, seed, learned) if elsewhere and learned else split(whole, seed)
         if self.info["recipe"].get("patience") and {"train", "test"} == set(source.splits):
-            source = hold_out(source, WATCHED, self.info["seed"])
-        if source.held_out and str(data or trained_on) == trained_on:
+            source = hold_out(source, WATCHED, seed)
+        if source.held_out and not elsewhere:
             cure = "val, drawn from all, may hold some that it learned from: evaluate on others, with --data."
-            source.unchanged(self.info["data"].get("pictures"), cure)
+            source.unchanged(learned, cure)
         return source if self.task.samples is None else self.task.samples(source)
 
     def answers(
@@ -182,6 +186,8 @@ class Run:
         if views and (dense or tta is not None):
             other = "dense" if dense else "tta"
             raise BadSetting(f"views {views} says by itself where to look: leave {other} out.")
+        if tta is None:
+            tta = dense or self.info["recipe"]["tta"]
         self.check_classes(source)
         self.network.eval()
         output, truth, self.left_out = self.task.look(

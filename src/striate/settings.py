@@ -1,6 +1,7 @@
 """What a training was asked to do, kept beside its checkpoint, so that `--resume` does the same thing."""
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,17 +49,18 @@ def new(given: dict[str, Any], changes: dict[str, Any]) -> Settings:
     """Settings for a fresh training from what the user gave; what is None takes its default."""
     given = {key: value for key, value in given.items() if value is not None}
     task = given.pop("task", "classify")
-    if task not in TASKS and Path(task).exists():
+    if task not in TASKS and os.path.exists(task):  # a Path objects to designs longer than a name may be
         raise BadSetting(f"train: {task} is no application: to train on it say --data {task}.")
     application = TASKS[one_of("task", task, TASKS)]
     if "data" not in given:
         raise BadSetting("train: no data given: add --data with a named set (mnist, digits) or a folder.")
     for key, least in (("size", 1), ("seed", 0)):
-        if given.get(key, least) < least:
-            raise BadSetting(f"{key} {given[key]}: it is a whole number from {least} on.")
+        if not least <= given.get(key, least) < 2**63:
+            raise BadSetting(f"{key} {given[key]}: it is a whole number from {least} on, below 2^63.")
     name = given.pop("recipe", application.recipe)
     net = given.pop("net", None) or application.net
     data = str(given.pop("data"))
+    changes = changes if application.smooths else {"label_smoothing": 0.0} | changes
     recipe = recipe_from(name, changes, net if isinstance(net, str) else type(net).__name__)
     return Settings(task, data, net, recipe, recipe_name=name, **given)
 

@@ -165,6 +165,9 @@ class Task:
     recipe: str = "fast"
     """How, where nobody names a recipe."""
 
+    smooths: bool = True
+    """Whether its loss takes label smoothing; a recipe's own is left out where it does not."""
+
     mirror: Callable[[Any], Any] | None = None
     """The output for mirrored pictures -> as if for the pictures themselves; None where two such outputs
     cannot be averaged."""

@@ -1,6 +1,9 @@
 """What newcomers type: one line that says what is meant, and exit code 2; 130 where a training is stopped."""
 
 import io
+import json
+import os
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -22,6 +25,13 @@ from striate.errors import BadSetting, Interrupted
         ),
         (["train", "classify", "--data", "scenes"], "a class for every picture, and these have: boxes"),
         (["train", "--data", "digits", "--seed", "-1"], "seed -1: it is a whole number from 0 on"),
+        (["train", "--data", "digits", "--seed", "9" * 20], "it is a whole number from 0 on, below 2^63"),
+        (
+            ["train", "conv5-16, relu, " * 20 + "softmax10", "--data", "digits"],
+            "is not known: There are classify",
+        ),
+        (["describe", "resnet20", "--memory", "inf"], "memory must be a number of GB above 0, not inf"),
+        (["data", "digits", "--to", "coco", "a", "--fix", "b"], "leave --fix and --mosaic away"),
         (["train", "--data", "digits", "--size", "0"], "size 0: it is a whole number from 1 on"),
         (["train", "pose", "--data", "scenes", "--set", "tta=yes"], "tta: pose has no such way to answer"),
     ],
@@ -68,6 +78,8 @@ def test_what_predict_cannot_read_is_said(striate, tmp_path, monkeypatch):
     done = striate("predict", run.path, "a.png", "--csv", "new/a.csv", "--out", "drawn", cwd=tmp_path)
     assert done.returncode == 0 and (tmp_path / "new/a.csv").is_file()
     assert {file.name for file in (tmp_path / "drawn").iterdir()} == {"a.png", "a-2.png"}
+    done = striate("predict", run.path, "clip.mp4", "a.png", "mistyped.png", cwd=tmp_path)
+    assert done.returncode == 2 and "mistyped.png" in done.stderr and not done.stdout
     (tmp_path / "clip.mp4").write_bytes(b"film")
     done = striate("predict", run.path, "clip.mp4", "--csv", "a.csv", cwd=tmp_path)
     assert done.returncode == 2 and "--csv: clip.mp4 is a film" in done.stderr
@@ -98,3 +110,22 @@ def test_a_run_says_that_it_is_its_own_data_that_is_not_there(striate, tmp_path)
     (tmp_path / "elsewhere").mkdir()
     done = striate("evaluate", tmp_path / "run", cwd=tmp_path / "elsewhere")
     assert done.returncode == 2 and "(the run learned from it: --data says where it is now)" in done.stderr
+
+
+def test_names_that_are_not_utf8_are_learned_and_said(striate, tmp_path):
+    """As an archive of another system leaves them: bytes that no terminal shows."""
+    odd = os.fsdecode(b"caf\xe9")
+    for name in "ab":
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(5):
+            Image.linear_gradient("L").rotate(20 * i + 90 * (name == "b")).save(
+                tmp_path / "data" / name / f"{odd}{i}.png"
+            )
+    trained = ["train", "--data", "data", "--net", "fc4, relu, softmax10", "--size", "16", "--epochs", "1"]
+    assert striate(*trained, "--out", "run", cwd=tmp_path).returncode == 0
+    done = striate("predict", "run", "data", "--json", cwd=tmp_path)
+    assert {json.loads(done.stdout)["predictions"][i]["file"] for i in range(5)} == {
+        str(Path("data", "a", f"{odd}{i}.png")) for i in range(5)
+    }
+    done = striate("predict", "run", "data", "--csv", "out.csv", cwd=tmp_path)
+    assert done.returncode == 0 and (tmp_path / "out.csv").read_bytes().count(b"caf\xe9") == 10

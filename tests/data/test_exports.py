@@ -93,6 +93,63 @@ def test_fields_that_are_null_are_fields_that_are_missing(tmp_path: Path) -> Non
 # YOLO
 
 
+def test_a_test_split_of_which_nothing_is_said_is_left_out(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    coco(tmp_path / "annotations" / "instances_val.json", [annotation(1)])
+    coco(tmp_path / "annotations" / "image_info_test.json", [], "not_here.jpg")
+    source = open_data(tmp_path)
+    assert list(source.splits) == ["val"] and "image_info_test.json: says nothing" in source.warnings[0]
+
+
+def test_joints_without_sides_are_not_mirrored(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    file = tmp_path / "val.json"
+    coco(file, [annotation(1, keypoints=[1, 1, 2, 5, 5, 2]), annotation(2, keypoints=[])])
+    whole = json.loads(file.read_text())
+    whole["categories"][0] |= {"keypoints": ["1", "2"]}
+    file.write_text(json.dumps(whole))
+    source = open_data(tmp_path)
+    assert source.notes["mirror"] is False and "left or right" in source.warnings[-1]
+
+
+@pytest.mark.parametrize(
+    "given, kept",
+    [
+        ([1, 1, 9, 1, 9, 9], [[1, 1, 9, 1, 9, 9]]),
+        ([[1, 1, 9, 9], [1, 1, 9, 1, 9, 9], [1, 1, 9, 1, 9, 9, 3]], [[1, 1, 9, 1, 9, 9]]),
+    ],
+)
+def test_outlines_are_polygons(tmp_path: Path, given: list, kept: list) -> None:
+    picture(tmp_path / "a.jpg")
+    coco(tmp_path / "val.json", [annotation(1, segmentation=given)])
+    assert open_data(tmp_path).splits["val"].targets["outlines"] == [[kept]]
+
+
+def test_outlines_and_numbers_that_are_none_are_named(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    coco(tmp_path / "val.json", [annotation(1, segmentation=[["a", "b"]])])
+    with pytest.raises(BadData, match=r"annotations\[0\], segmentation: a polygon is"):
+        open_data(tmp_path)
+    file = tmp_path / "val.json"
+    file.write_text(file.read_text().replace('{"id": 1, "file_name"', '{"id": "x1", "file_name"'))
+    with pytest.raises(BadData, match="the id 'x1' is no whole number"):
+        open_data(tmp_path)
+
+
+def test_a_missing_picture_does_not_turn_the_rest_to_another_splits_folder(tmp_path: Path) -> None:
+    for split, names in (("train", "ac"), ("val", "abc")):
+        for name in names:
+            picture(tmp_path / "images" / split / f"{name}.jpg")
+        images = [
+            {"id": i, "file_name": f"{n}.jpg", "width": 40, "height": 30} for i, n in enumerate("abc", 1)
+        ]
+        whole = {"images": images, "annotations": [annotation(1)], "categories": [{"id": 1, "name": "cat"}]}
+        (tmp_path / "annotations").mkdir(exist_ok=True)
+        (tmp_path / "annotations" / f"{split}.json").write_text(json.dumps(whole))
+    found = [file.path.parent.name for file in open_data(tmp_path).splits["train"].images]
+    assert found == ["train", "val", "train"]
+
+
 def yolo(folder: Path, settings: str, line: str = "0 0.5 0.5 0.5 0.2", train: str = "train") -> Path:
     for split in (train, "valid"):
         for name in ("a", "b"):
@@ -132,6 +189,7 @@ def test_joints_of_which_nobody_says_how_they_change_places(tmp_path: Path) -> N
 def test_left_and_right_are_found_in_every_spelling() -> None:
     assert mirrored(["leftEye", "rightEye", "LShoulder", "RShoulder", "hipL", "hipR"]) == [1, 0, 3, 2, 5, 4]
     assert mirrored(["LEFT_EYE", "RIGHT_EYE", "neck", "Left", "Right", "lip"]) == [1, 0, 2, 4, 3, 5]
+    assert mirrored(["lefteye", "righteye", "Lshoulder", "Rshoulder", "L1", "R1"]) == [1, 0, 3, 2, 5, 4]
 
 
 def test_folders_called_trainval(tmp_path: Path) -> None:
@@ -173,3 +231,12 @@ def test_trainval_of_voc_counts_only_without_train(tmp_path: Path) -> None:
     source = open_data(voc(tmp_path / "b", trainval=["a", "b"], test=["c"]))
     assert {name: len(split) for name, split in source.splits.items()} == {"train": 2, "test": 1}
     assert np.array_equal(source.splits["train"].targets["image_id"], [1, 2])
+
+
+def test_files_that_macos_leaves_behind_are_no_annotations(tmp_path: Path) -> None:
+    root = voc(tmp_path / "set", train=["a"], test=["b"])
+    for folder, name in (("Annotations", "._a.xml"), ("JPEGImages", "._a.jpg")):
+        (root / folder / name).write_bytes(b"left behind")
+    (root / "ImageSets" / "Main" / "train.txt").unlink()
+    (root / "ImageSets" / "Main" / "test.txt").unlink()
+    assert sum(map(len, open_data(root).splits.values())) == 2

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from striate.data import Source, Split, hold_out, split
+from striate.data.split import to_judge
 from striate.errors import BadData, BadSetting
 
 
@@ -72,3 +73,15 @@ def test_what_cannot_be_split():
         hold_out(source(test=[5]), 0.2, 0)
     with pytest.raises(BadSetting, match="fraction 1.5"):
         hold_out(source(train=[5]), 1.5, 0)
+
+
+def test_a_model_is_judged_on_all_of_a_set_that_it_did_not_learn_from():
+    mine = source(all=[50, 10])
+    learned = split(mine, 3).unchanged(None, "")
+    assert (
+        to_judge(mine, 3, learned).splits["val"].images.tobytes()
+        == split(mine, 3).splits["val"].images.tobytes()
+    )
+    assert list(to_judge(source(all=[9, 1]), 3, learned).splits) == ["all"]
+    assert list(to_judge(source(all=[1, 1]), 3, learned).splits) == ["all"], "too few to hold any out"
+    assert list(to_judge(source(all=[9, 9], test=[4, 4]), 3, learned).splits) == ["train", "test"]

@@ -124,8 +124,11 @@ def test_damaged_pictures_are_replaced_where_batches_are_filled(tmp_path):
         assert [line.split(":")[0] for line in stream.left_out] == ["1.jpg", "5.jpg"]
         stream.batch(torch.arange(6))
         assert len(stream.left_out) == 2
-        with pytest.raises(BadData, match="none of the 2 pictures of a batch can be read; the first: 1.jpg"):
-            stream.batch(torch.tensor([1, 5]))
+        others, target = stream.batch(torch.tensor([1, 5]))  # nothing of a batch: what follows in the split
+        assert target["label"].tolist() == [2, 2] and torch.equal(others[0], images[2])
+    with Stream(photographs(tmp_path, n=2, broken=(0, 1)), PREPARE, fill=True) as stream:
+        with pytest.raises(BadData, match="not one of 2 pictures can be read; the first: 1.jpg"):
+            stream.batch(torch.tensor([1, 0]))
 
 
 def test_damaged_pictures_are_left_out_where_they_are_judged(tmp_path):

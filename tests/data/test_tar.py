@@ -112,6 +112,29 @@ def test_folders_of_pictures_are_still_folders(tmp_path):
     assert not tar.recognise(tmp_path / "words.tar")
 
 
+def test_pictures_of_one_name_in_several_shards_are_all_there(tmp_path):
+    for number in range(3):  # every writer counts from 0, and macOS leaves its own files
+        members = [(f"{name}/0000.png", png(40 * number)) for name in ("cats", "dogs")]
+        shard(tmp_path / f"{number:06d}.tar", *members)
+    (tmp_path / "._000000.tar").write_bytes(b"left behind")
+    source = tar.read(tmp_path)
+    assert source.splits["all"].targets["label"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert len({(file.path, file.span) for file in source.splits["all"].images}) == 6
+
+
+def test_a_sample_has_one_picture(tmp_path):
+    shard(
+        tmp_path / "a.tar",
+        ("0.seg.png", png(1)),
+        *sample("0", "cat"),
+        ("0.thumb.png", png(2)),
+        *sample("1", "dog"),
+    )
+    source = tar.read(tmp_path)
+    assert [file.name for file in source.splits["all"].images] == ["a.tar/0.png", "a.tar/1.png"]
+    assert "a.tar/0.seg.png" in source.warnings[0] and "2" in source.warnings[0]
+
+
 def test_links_and_devices_are_not_followed(tmp_path):
     (tmp_path / "secret.png").write_bytes(png(9))
     path = tmp_path / "a.tar"

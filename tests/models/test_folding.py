@@ -120,6 +120,25 @@ def test_a_sum_is_written_over_what_nobody_looks_at_again(after, over):
     assert any(layer.over for layer in quick.modules() if isinstance(layer, FusedConv)) == over
 
 
+class Around(nn.Module):
+    """A residual block."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = (nn.Conv2d(4, 4, 3, padding=1) for _ in range(2))
+
+    def forward(self, x):
+        return self.two(self.one(x)) + x
+
+
+def test_what_a_hook_looks_at_is_not_written_over():
+    pool, seen = nn.Sequential(nn.MaxPool2d(2), Around()).eval(), []
+    pool[0].register_forward_hook(lambda layer, inputs, output: seen.append(output))
+    quick = for_inference(pool)
+    quick(x := torch.randn(2, 4, 8, 8))
+    assert torch.equal(seen[0], nn.functional.max_pool2d(x, 2))
+
+
 def traced(net: nn.Module) -> torch.fx.GraphModule:
     return torch.fx.symbolic_trace(copy.deepcopy(net).eval())
 

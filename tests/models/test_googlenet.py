@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 
 from striate.models import published
-from striate.models.googlenet import GoogLeNet, Inception, googlenet, googlenet_bn
+from striate.models.googlenet import Auxiliary, GoogLeNet, Inception, googlenet, googlenet_bn
 from striate.models.weights import load_weights
 from striate.tasks.classify.loss import forward, loss
 from striate.tracing import trace
@@ -150,3 +150,10 @@ def test_any_size_of_picture(size):
     net = googlenet(classes=5, channels=1).eval()
     with torch.no_grad():
         assert net(torch.randn(1, 1, *size)).shape == (1, 5)
+
+
+def test_the_papers_auxiliaries_average_five_by_five_with_stride_three():
+    maps = torch.randn(2, 512, 14, 14)
+    one = Auxiliary(512, 10, norm=False)
+    assert torch.equal(one.pool(maps), torch.nn.functional.avg_pool2d(maps, 5, 3))
+    assert one.pool(maps[..., :7]).shape == (2, 512, 4, 4)

@@ -100,6 +100,27 @@ def test_every_backbone_learns_a_batch_by_heart(net: str, head: str) -> None:
     assert best > 0.99
 
 
+@pytest.mark.parametrize("side", [300, 320])
+def test_anchors_lie_on_their_cells(side: int) -> None:
+    """Cells are as far apart as the stride says, also where the window is no multiple of it."""
+    network = TASK.build(models.network("resnet20"), NAMES | {"head": "faster"}).eval()
+    x, anchors = torch.rand(1, 3, side, side), []
+    generator = network.propose.anchor_generator
+    generator.register_forward_hook(lambda _, inputs, boxes: anchors.append((inputs[1], boxes[0])))
+    with torch.no_grad():
+        network(x)
+    (maps, boxes), start = anchors[0], 0
+    for found, stride in zip(maps, network.features.strides, strict=True):
+        rows, columns = found.shape[-2:]
+        mine = boxes[start : start + rows * columns * 6].view(rows, columns, 6, 4)
+        middles = (mine[..., :2] + mine[..., 2:]) / 2
+        assert middles[-1, -1, 0].tolist() == pytest.approx(
+            [(columns - 1) * stride, (rows - 1) * stride], abs=1
+        )
+        start += rows * columns * 6
+    assert start == len(boxes)
+
+
 def test_masks_are_learned_too() -> None:
     torch.manual_seed(0)
     named = {**NAMES, "head": "mask"}

@@ -8,9 +8,11 @@ import torch
 from PIL import Image
 from torch import nn
 
+from striate import models
 from striate.data.prepare import Prepare
 from striate.data.source import ImageFile, Split
 from striate.errors import BadData, BadSetting
+from striate.models.dense import fully_convolutional
 from striate.tasks.classify.views import look, vote
 
 PREPARE = Prepare((16, 16), 3, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))
@@ -135,3 +137,14 @@ def test_a_vote_of_three_by_hand() -> None:
 def test_equal_votes_go_to_the_more_probable() -> None:
     answers = [torch.tensor([p]).log() for p in ([0.9, 0.1], [0.2, 0.8])]
     assert vote(answers, "plurality").argmax().item() == 0
+
+
+@torch.no_grad()
+def test_dense_with_and_without_mirror_images() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 3, 40, 40), dtype=np.uint8)
+    pictures, prepare = Split(pixels, {"label": np.array([0, 1])}), replace(PREPARE, size=(32, 32))
+    net, x = models.network("vgg11", classes=3, size=32).eval(), normal(pixels)
+    plain, mirrored = (fully_convolutional(net)(one).mean((2, 3)).softmax(1) for one in (x, x.flip(-1)))
+    for crops, by_hand in ((1, plain), (2, (plain + mirrored) / 2)):
+        answers = look(net, pictures, prepare, crops=crops, dense=True, scales=[40])[0]
+        torch.testing.assert_close(answers.exp(), by_hand, rtol=1e-4, atol=1e-6)

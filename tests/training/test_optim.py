@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from striate import models
 from striate.errors import BadSetting
+from striate.tasks import TASKS
 from striate.training.optim import (
     AveragedWeights,
     Optimizer,
@@ -54,6 +56,14 @@ def test_decay_spares_vectors_and_the_head_learns_faster() -> None:
     assert found[id(network.norm.weight)] == (0.1, 0.0)
     assert found[id(network.head.weight)] == (1.0, 0.5)
     assert len(found) == 6
+
+
+def test_what_is_built_on_a_backbone_is_its_head() -> None:
+    network = TASKS["pose"].build(models.network("resnet20"), {"joints": ["a", "b"], "classes": ["person"]})
+    optimizer = make_optimizer(network, Recipe(lr=0.1, head_lr=10.0))
+    found = {id(p): g["peak"] for g in optimizer.param_groups for p in g["params"]}
+    for name, parameter in network.named_parameters():
+        assert found[id(parameter)] == (0.1 if "backbone." in name else 1.0), name
 
 
 def one_step(network: nn.Module, optimizer: Optimizer | torch.optim.Optimizer) -> None:

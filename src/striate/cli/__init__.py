@@ -5,6 +5,7 @@ a traceback is shown only with `--debug`. Results go to standard output, everyth
 """
 
 import sys
+from io import TextIOWrapper
 
 import typer
 
@@ -51,6 +52,9 @@ def options(
 
 def main() -> None:
     """The entry point of `striate` and of `python -m striate`."""
+    for stream in (sys.stdout, sys.stderr):  # names of files may hold what a terminal cannot show
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:

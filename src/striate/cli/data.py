@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from striate.cli.results import print_json
+from striate.errors import BadSetting
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,9 +29,9 @@ def data(
     mosaic: Path = typer.Option(
         None, metavar="PNG", help="Where the mosaic goes.", show_default="runs/data/NAME.png"
     ),
-    quick: bool = typer.Option(False, "--quick", help="Only what takes no time; no mosaic unless named."),
+    quick: bool = typer.Option(False, "--quick", help="No near duplicates, doubtful labels, or mosaic."),
     download: bool = typer.Option(False, "--download", help="Fetch a named set that is not on this machine."),
-    seed: int = typer.Option(0, help="Of a split that has to be made, and of the pictures shown."),
+    seed: int = typer.Option(0, min=0, help="Of a split that has to be made, and of the pictures shown."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object on standard output."),
 ) -> None:
     """Look at a data set: what is in it, what is wrong."""
@@ -42,6 +43,8 @@ def data(
     from striate.data.mosaic import save
     from striate.training.progress import counting
 
+    if to is not None and (fix is not None or mosaic is not None):
+        raise BadSetting("--to writes boxes and joints anew, and that alone: leave --fix and --mosaic away.")
     if fix is not None:
         refuse_full(fix)
     source = open_data(data, download=download, seed=seed)

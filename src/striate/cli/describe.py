@@ -111,6 +111,8 @@ def _resolve(net: str, shape: Input | None, classes: int | None) -> "tuple[nn.Mo
 
         loaded = run.load(net, device="cpu")
         return plain_part(loaded.network), shape or loaded.prepare.input, Path(net).resolve().name
+    from torch import device
+
     from striate import design, models
 
     known = models.spec(net)
@@ -121,7 +123,8 @@ def _resolve(net: str, shape: Input | None, classes: int | None) -> "tuple[nn.Mo
         label = known.get("net", Path(net).stem if net.endswith(".json") else "design")
         return made if classes is None else made.with_classes(classes), shape or usual, label
     channels, *size = shape or usual
-    built = models.network(net, classes=classes, channels=channels, size=(size[0], size[1]))
+    with device("meta"):  # the sizes are looked at, not the weights
+        built = models.network(net, classes=classes, channels=channels, size=(size[0], size[1]))
     return built, shape or usual, net
 
 

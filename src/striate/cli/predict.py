@@ -31,7 +31,7 @@ def predict(
     """Say what is in pictures, with a trained model."""
     from striate.data.findings import counted
     from striate.data.inputs import gather
-    from striate.data.video import is_video
+    from striate.data.video import is_video, open_video
     from striate.errors import BadData, BadSetting
     from striate.parts import in_parts
     from striate.run import load
@@ -52,13 +52,13 @@ def predict(
         raise BadSetting(f"--csv: {films[0]} is a film, and the columns hold one picture a row; use --json.")
     if films and tile:
         raise BadSetting(f"--tile: {films[0]} is a film, whose frames are not looked at piece by piece.")
-    pictures = [name for name in named if not is_video(name)]
-    for film in films:
+    pictures = gather(name for name in named if not is_video(name))
+    for film in [open_video(name) for name in films]:  # all that is named is looked at before any is answered
         answers += _film(opened, finder, film, out, refine, quiet=json or csv is not None)
     if finder is None:
         predictions, total = opened.stream(pictures, batch, refine, tile), 0
     else:
-        predictions, total = in_parts(opened, finder, pictures, batch), len(gather(pictures))
+        predictions, total = in_parts(opened, finder, pictures, batch), len(pictures)
     with counting("pictures", visible=total > 0) as progress:
         for number, prediction in enumerate(predictions):
             answer = prediction.to_dict()
@@ -85,13 +85,13 @@ def predict(
         print_json({"run": run, "predictions": answers, "left_out": opened.left_out})
 
 
-def _film(run: Any, finder: Any, path: str, out: Path | None, refine: bool, quiet: bool) -> list[dict]:
+def _film(run: Any, finder: Any, film: Any, out: Path | None, refine: bool, quiet: bool) -> list[dict]:
     """The answers for a film, frame by frame, and the film with them drawn on."""
-    from striate.data.video import Writer, open_video
+    from striate.data.video import Writer
     from striate.parts import in_parts
     from striate.training.progress import counting
 
-    film, answers = open_video(path), []
+    answers: list[dict] = []
     predictions = run.frames(film, refine=refine) if finder is None else in_parts(run, finder, film)
     writer = None
     if out is not None:
@@ -156,7 +156,7 @@ def _write_csv(path: Path, answers: list[dict]) -> None:
     import csv
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         best = len(answers[0]["top"])
         ranks = [name for i in range(1, best + 1) for name in (f"class{i}", f"probability{i}")]

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 def print_json(result: dict[str, Any]) -> None:
-    """Exactly one JSON object on standard output."""
-    print(json.dumps(result, ensure_ascii=False))
+    """Exactly one JSON object on standard output, in ASCII: any terminal and any file name will do."""
+    print(json.dumps(result))
 
 
 def report_on(run: "Run") -> None:

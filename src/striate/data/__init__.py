@@ -18,11 +18,11 @@ from striate.errors import BadData
 __all__ = ["SETS", "ImageFile", "Source", "Split", "find", "hold_out", "open_data", "split"]
 
 
-def open_data(data: str | Path, download: bool = False, seed: int = 0) -> Source:
+def open_data(data: str | Path, download: bool = False, seed: int = 0, whole: bool = False) -> Source:
     """A named set, or a path whose format is recognised, with splits to train and evaluate on.
 
-    A set without splits of its own gets them, stratified, by `seed`. Raises `BadData`: not there, or not
-    recognised (the message lists what was looked for), or damaged.
+    A set without splits of its own gets them, stratified, by `seed`, unless it is wanted `whole`. Raises
+    `BadData`: not there, or not recognised (the message lists what was looked for), or damaged.
     """
     if str(data) in DERIVED:
         return derive(str(data), open_data(DERIVED[str(data)], download))  # the same for every seed
@@ -40,4 +40,4 @@ def open_data(data: str | Path, download: bool = False, seed: int = 0) -> Source
     known = SETS.get(str(data))
     if known:
         source = replace(source, name=str(data), licence=known.licence)
-    return split(source, seed)
+    return source if whole else split(source, seed)

@@ -4,6 +4,7 @@ A name is looked up under `STRIATE_DATA`, then in the user's cache, and download
 so: from the publisher, with its size and licence said first, checked against a known sum.
 """
 
+import os
 import sys
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -89,7 +90,7 @@ def find(data: str | Path, download: bool = False) -> Path:
     path = Path(data).expanduser()
     root = data_root()
     for place in (path, root / path if root else path):
-        if place.exists():
+        if os.path.exists(place):  # a Path objects to names longer than names may be
             return place
     here = f"in the working folder ({Path.cwd()})"
     where = f"not {here}, and STRIATE_DATA is not set"

@@ -20,7 +20,7 @@ from striate.data.source import ImageFile, Split
 from striate.data.store import NoneReadable, decode
 from striate.errors import BadData
 
-Given = str | Path | Image.Image | np.ndarray
+Given = str | Path | ImageFile | Image.Image | np.ndarray
 """A file, folder, glob or zip by name; an open picture; or uint8 pixels (H, W), (H, W, 3)."""
 
 
@@ -43,12 +43,12 @@ def gather(inputs: Given | Iterable[Given]) -> list[ImageFile | Image.Image]:
         BadData: a path that does not exist, a glob that matches nothing, a folder without pictures, or a
             damaged zip.
     """
-    several = [inputs] if isinstance(inputs, str | Path | Image.Image | np.ndarray) else list(inputs)
+    several = [inputs] if isinstance(inputs, Given) else list(inputs)
     return [found for one in several for found in _expand(one)]
 
 
 def _expand(one: Given) -> Sequence[ImageFile | Image.Image]:
-    if isinstance(one, Image.Image):
+    if isinstance(one, Image.Image | ImageFile):
         return [one]
     if isinstance(one, np.ndarray):
         return [Image.fromarray(one)]

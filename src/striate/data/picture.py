@@ -176,10 +176,16 @@ def cut(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
     return sheet
 
 
-def header(data: bytes) -> tuple[int, int, bool] | None:
-    """(height, width, has colour) of a picture, upright, nothing decoded; None where it is no picture."""
+def header(data: bytes | Path) -> tuple[int, int, bool] | None:
+    """(height, width, has colour) of a picture, upright, nothing decoded; None where it is no picture.
+
+    Of a file only the beginning is read.
+    """
     try:
-        with Image.open(BytesIO(data), formats=formats(data)) as image:
+        with BytesIO(data) if isinstance(data, bytes) else data.open("rb") as stream:
+            start = stream.read(16)
+            stream.seek(0)
+            image = Image.open(stream, formats=formats(start))
             height, width = (image.width, image.height) if _lying(image) else (image.height, image.width)
             return height, width, image.mode not in GREY
     except Exception:  # as in `decode`; whoever needs the pixels will get the message

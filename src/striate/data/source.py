@@ -51,7 +51,8 @@ class Split:
     def fingerprint(self) -> str:
         """How many pictures there are, and 64 bits of their names where they have any."""
         names = "" if isinstance(self.images, np.ndarray) else "\n".join(file.name for file in self.images)
-        return f"{len(self)} {hashlib.blake2b(names.encode(), digest_size=8).hexdigest()}"
+        digest = hashlib.blake2b(names.encode(errors="surrogateescape"), digest_size=8)
+        return f"{len(self)} {digest.hexdigest()}"
 
     def subset(self, indices: Sequence[int]) -> "Split":
         """The pictures at `indices`, in that order."""

@@ -32,6 +32,21 @@ def split(source: Source, seed: int = 0) -> Source:
     return hold_out(source, HELD_OUT, seed) if set(source.splits) == {"train"} else source
 
 
+def to_judge(whole: Source, seed: int, learned: dict[str, str]) -> Source:
+    """A set for a model that learned from the splits of which `learned` has the fingerprints.
+
+    Where it has no splits of its own, those of the training if it is the same set in another place, and all
+    of it if it is another: none of that need be held out.
+    """
+    if not {"val", "test"}.isdisjoint(whole.splits):
+        return split(whole, seed)
+    counted = sum(int(fingerprint.split()[0]) for fingerprint in learned.values())
+    if counted != sum(map(len, whole.splits.values())):
+        return whole
+    again = split(whole, seed)
+    return again if again.unchanged(None, "") == learned else whole
+
+
 def hold_out(source: Source, fraction: float, seed: int) -> Source:
     """The source with `val`: `fraction` of each class of `train`. One that has a `val` stays as it is.
 

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -32,8 +33,11 @@ Target = dict[str, Any]
 Progress = Callable[[int, int], None]
 MakeTargets = Callable[[dict[str, Any], Fit], Target]
 
+FIRST = 4
+"""Pictures that are decoded before it is known how large they are."""
+
 CHUNK = 64
-"""Pictures that a thread takes at a time."""
+"""Pictures that a thread takes at a time, at most."""
 
 TINY = 64 * 64
 """Pixels of pictures that one thread decodes faster than two that take turns at the interpreter."""
@@ -236,21 +240,23 @@ def each(n: int, read: Callable[[int], None], sizes: np.ndarray, progress: Progr
     """
     damaged: dict[int, str] = {}
 
-    def some(start: int) -> int:
-        for i in range(start, stop := min(start + CHUNK, n)):
+    def some(numbers: range) -> int:
+        for i in numbers:
             try:
                 read(i)
             except BadData as why:
                 damaged[i] = str(why)
-        return stop
+        return numbers.stop
 
-    done = some(0)
+    done = some(range(min(n, FIRST)))
     tiny = sizes[:done].prod(axis=1).max(initial=0) <= TINY
-    with ThreadPoolExecutor(1 if tiny else os.cpu_count()) as pool:
+    threads = 1 if tiny else os.cpu_count() or 1
+    size = min(CHUNK, ceil((n - done) / (4 * threads))) or 1
+    with ThreadPoolExecutor(threads) as pool:
         try:
             progress(done, n)
-            for done in pool.map(some, range(CHUNK, n, CHUNK)):
-                progress(done, n)
+            for stop in pool.map(some, [range(at, min(at + size, n)) for at in range(done, n, size)]):
+                progress(stop, n)
         except BaseException:  # Ctrl-C: what waits in the queue is not begun
             pool.shutdown(wait=False, cancel_futures=True)
             raise

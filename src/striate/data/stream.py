@@ -222,13 +222,24 @@ class _Batch:
     def fill(self, readable: list[int]) -> None:
         """Put the next readable picture, shown as was drawn for the place, where a damaged one should be."""
         if not readable:
-            raise BadData(
-                f"none of the {len(self.rows)} pictures of a batch can be read; the first: {self.damaged[0]}"
-            )
+            readable = [self._another()]
         for place in sorted(self.damaged):
             other = next((one for one in readable if one > place), readable[0])
             self.rows[place] = self.rows[other]
             self._place(place)
+
+    def _another(self) -> int:
+        """Put any picture of the split that can be read in the first place; returns that."""
+        first = self.rows[0]
+        for step in range(1, len(self.split)):
+            self.rows[0] = (first + step) % len(self.split)
+            try:
+                self._place(0)
+            except BadData:
+                continue
+            self.damaged.pop(0)
+            return 0
+        raise BadData(f"not one of {len(self.split)} pictures can be read; the first: {self.damaged[0]}")
 
     def cancel(self) -> None:
         """Do not begin what has not begun."""

@@ -26,7 +26,15 @@ from striate.errors import BadData
 SLACK = 2.0
 """Pixels by which a box may reach over the edge: rounding, and formats that count from 1."""
 
-WORDS = re.compile(r"([\W_]+|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]))")
+WORDS = re.compile(
+    r"""(
+    [\W_]+
+    | (?<=[a-z])(?=[A-Z0-9]) | (?<=[A-Z])(?=[A-Z][a-z]|[0-9])   # leftEye, LEye, L1
+    | (?<=^left)(?=[a-z]) | (?<=^right)(?=[a-z])                # lefteye
+    | (?<=^L)(?!eft)(?=[a-z]{3}) | (?<=^R)(?!ight)(?=[a-z]{3})  # Lshoulder
+    )""",
+    re.VERBOSE,
+)
 """Between the words of a joint's name."""
 
 Outline = list[list[float]] | dict[str, Any] | None
@@ -96,7 +104,8 @@ def _area(thing: Thing) -> float:
 def mirrored(joints: list[str]) -> list[int]:
     """The joint that each becomes in a mirror, found by name: left and right, or l and r, change places.
 
-    Words end at signs and spaces, and where small letters end: left_eye, leftEye, LEye.
+    Words end at signs and spaces, before numbers and where small letters end, and behind a side at the very
+    beginning: left_eye, leftEye, LEye, lefteye, Leye, L1.
 
     >>> mirrored(["left_eye", "right_eye", "nose"])
     [1, 0, 2]

@@ -6,14 +6,13 @@ leads into the head, and a pool that leaves one cell, belong to the head.
                                      | stage1                        | stage2 | stage3, head
 """
 
-from itertools import pairwise
 from math import prod
 
 from torch import Tensor, nn
 
 from striate.design import Design, Input, Row
 from striate.design.layers import FC, AvgPool, Conv, Dropout, Flatten, GlobalPool, MaxPool, Softmax
-from striate.design.modules import build
+from striate.design.modules import ACTIVATIONS, build
 from striate.errors import BadDesign, BadSetting
 from striate.geometry import pair
 
@@ -76,10 +75,11 @@ def begin_as_nielsen(network: nn.Module) -> None:
     if not isinstance(network, Designed):
         raise BadSetting(f"init=nielsen: {type(network).__name__} is no design and begins in its own way.")
     kept, layers = 1.0, [*network.body, *network.head]
-    for layer, after in pairwise([*layers, nn.Identity()]):
+    for index, layer in enumerate(layers):
         if isinstance(layer, nn.Dropout):
             kept = 1 - layer.p
         if isinstance(layer, nn.Conv2d | nn.Linear):
+            after = next((a for a in layers[index + 1 :] if type(a) not in ACTIVATIONS.values()), None)
             pooled = prod(pair(after.kernel_size)) if isinstance(after, nn.MaxPool2d) else 1
             nn.init.normal_(layer.weight, 0, kept / (layer.weight[:, 0].numel() / pooled) ** 0.5)
             if layer.bias is not None:

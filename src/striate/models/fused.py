@@ -8,7 +8,8 @@ filter sees padding, a convolution is computed as the fully connected layer that
 """
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -81,7 +82,7 @@ class FusedConv(nn.Module):
             if self.winograd:
                 self.points = transformed(weight) if self.points is None else self.points
             elif tiny(self.conv, size, output):
-                connected = connections(self.conv, size[1:])
+                connected = connections(self.conv, size, output)
             else:
                 self.filters = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.place, list(size))
             self.size, self.output, self.connected = size, output, connected
@@ -107,18 +108,26 @@ def tiny(conv: nn.Conv2d, input: tuple[int, ...], output: tuple[int, ...]) -> bo
     return conv.groups == 1 and input[0] >= MANY and connections <= 2 * prod(conv.kernel_size)
 
 
-def connections(conv: nn.Conv2d, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The fully connected layer that a convolution is on maps of a shape (C, H, W), numbers channels last.
+def connections(conv: nn.Conv2d, input: tuple[int, ...], output: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """The fully connected layer that a convolution is on maps (N, C, H, W), their numbers channels last.
 
-    Biases (H' * W' * outputs) and weights (H * W * C, H' * W' * outputs): its answers to nothing and to each
-    number alone.
+    Biases (H' * W' * outputs) and weights (H * W * C, H' * W' * outputs).
     """
-    channels, height, width = shape
-    numbers = torch.eye(channels * height * width).view(-1, height, width, channels).permute(0, 3, 1, 2)
-    place = (conv.stride, conv.padding, conv.dilation)
-    weights = F.conv2d(numbers, conv.weight.detach(), None, *place)
-    biases = F.conv2d(torch.zeros_like(numbers[:1]), conv.weight.detach(), conv.bias, *place)
-    return biases.permute(0, 2, 3, 1).flatten().detach(), weights.permute(0, 2, 3, 1).flatten(1)
+    (_, channels, *cells), (_, outputs, *places) = input, output
+    weights = torch.zeros(*cells, channels, *places, outputs)
+
+    def seen(axis: int) -> Iterator[tuple[int, int, int]]:
+        """Which number of the filter lies on a cell of the map when the filter is at a place."""
+        pad, stride, dilation = int(conv.padding[axis]), conv.stride[axis], conv.dilation[axis]
+        for place, number in product(range(places[axis]), range(conv.kernel_size[axis])):
+            cell = place * stride - pad + number * dilation
+            if 0 <= cell < cells[axis]:
+                yield cell, place, number
+
+    for (row, down, y), (column, across, x) in product(seen(0), seen(1)):
+        weights[row, column, :, down, across] = conv.weight.detach()[:, :, y, x].T
+    bias = torch.zeros(outputs) if conv.bias is None else conv.bias.detach()
+    return bias.repeat(prod(places)), weights.flatten(3).flatten(0, 2)
 
 
 def fuse(traced: fx.GraphModule) -> int:
@@ -160,7 +169,10 @@ def _last_look(node: fx.Node, layers: dict[str, nn.Module]) -> bool:
     """Whether a fused convolution is the last to look at its other term, and that is no part of anything."""
 
     def fresh(made: Any) -> bool:
-        return made.op == "call_module" and type(layers[str(made.target)]) in FRESH
+        if made.op != "call_module":
+            return False
+        layer = layers[str(made.target)]
+        return type(layer) in FRESH and not (layer._forward_hooks or layer._forward_pre_hooks)
 
     x, other = (argument for argument in node.args if isinstance(argument, fx.Node))
     earlier = [user for user in other.users if user is not node]

@@ -14,7 +14,8 @@ model was replicated in Caffe; the paper does not say how weights start: He's wa
 torchvision's: batch norm, no biases, and 3x3 where the paper has 5x5 (a slip that its weights depend on).
 
 Deviation: any input size from 31x31 (15x15 with batch norm), since pools round up and both kinds of head
-average adaptively (at 224x224 that is the paper's 7x7 average, and 5x5 with stride 3 in the auxiliaries).
+average adaptively (at 224x224 `googlenet` has the paper's averages: 7x7, and 5x5 with stride 3 in the
+auxiliaries).
 """
 
 from collections import OrderedDict
@@ -69,12 +70,21 @@ class Inception(nn.Module):
         return torch.cat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], 1)
 
 
+class FourByFour(nn.AdaptiveAvgPool2d):
+    """The paper's averages over 5x5 cells with stride 3 on its 14x14 map, and adaptive ones on any other."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.shape[-2:] == (14, 14):
+            return nn.functional.avg_pool2d(input, 5, 3)
+        return super().forward(input)
+
+
 class Auxiliary(nn.Module):
     """Section 5: 4x4 averages, 128 1x1 filters, 1024 hidden units, 70 % dropout. -> logits (B, classes)."""
 
     def __init__(self, inputs: int, classes: int, norm: bool):
         super().__init__()
-        self.pool = nn.AdaptiveAvgPool2d(4)
+        self.pool = nn.AdaptiveAvgPool2d(4) if norm else FourByFour(4)
         self.conv = conv(inputs, 128, 1, norm)
         self.fc1 = nn.Linear(128 * 4 * 4, 1024)
         self.relu = nn.ReLU(inplace=True)

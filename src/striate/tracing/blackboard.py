@@ -121,7 +121,9 @@ def _variants(layer: Any) -> Iterator[tuple[float, str, Any]]:
     """(cost, setting, layer) with one number one or two steps away; groups that divide; a pool's ceil."""
     known = {field.name for field in fields(layer)}
     window = "ceil" in known
-    for setting, steps in _STEPS.items() if "size" in known else ():
+    for setting, steps in _STEPS.items():
+        if setting not in known or "size" not in known:
+            continue
         for step in steps:
             value = getattr(layer, setting) + step
             if value < (0 if setting == "pad" else 2 if window and setting == "size" else 1):

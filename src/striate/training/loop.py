@@ -52,7 +52,7 @@ class Step(nn.Module):
 
 def precision(recipe: Recipe, device: torch.device) -> AbstractContextManager:
     """bfloat16 products where the recipe and the device want them, else float32."""
-    able = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     if recipe.precision == "bfloat16" or (recipe.precision == "auto" and able):
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()

@@ -55,16 +55,20 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> Optimizer:
     """SGD, AdamW, Adadelta or Muon; the first two fused: one kernel per step instead of several per tensor.
 
     Weight decay spares vectors and scalars (biases, norms), whose learning rate is `recipe.bias_lr` times the
-    others'; that of parameters under `network.head` is `recipe.head_lr` times as large. Muon is for the
-    filters of convolutions; the other parameters take SGD with the same momentum.
+    others'; that of what is built on a backbone, or else of `network.head`, is `recipe.head_lr` times as
+    large. Muon is for the filters of convolutions outside of `network.head`; the other parameters take SGD
+    with the same momentum.
     """
     head = {id(p) for p in getattr(network, "head", nn.Identity()).parameters()}
+    inside = [part for name, part in network.named_modules() if name.rpartition(".")[2] == "backbone"]
+    built_on = {id(p) for p in inside[0].parameters()} if inside else set()
     chosen: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for parameter in network.parameters():
         if parameter.requires_grad:
             vector, last = parameter.ndim < 2, id(parameter) in head
             decay = 0.0 if vector else recipe.weight_decay
-            peak = recipe.lr * (recipe.bias_lr if vector else 1.0) * (recipe.head_lr if last else 1.0)
+            fast = id(parameter) not in built_on if inside else last
+            peak = recipe.lr * (recipe.bias_lr if vector else 1.0) * (recipe.head_lr if fast else 1.0)
             filters = parameter.ndim == 4 and not last
             chosen.setdefault((peak, decay, filters), []).append(parameter)
     groups: list[Group] = []

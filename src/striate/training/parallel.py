@@ -1,8 +1,12 @@
 """Several processes that train one network: PyTorch's own launcher and process group, nothing else."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
+from contextlib import suppress
+from datetime import timedelta
 
 import torch
 from torch import distributed
@@ -35,7 +39,9 @@ def join() -> torch.device:
         if world > 1:
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // beside()))
     if world > 1 and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # The others wait while the first one judges and writes, which may take longer than PyTorch's minutes.
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, timeout=timedelta(days=1))
     return device
 
 
@@ -69,4 +75,14 @@ def launch(devices: int, arguments: list[str]) -> int:
     command += [f"--nproc-per-node={devices}", sys.executable, "-m", "striate", *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // devices))}
     # Standard output belongs to the process that was asked: it prints the result once, when all are done.
-    return subprocess.run(command, env=environment, stdout=subprocess.DEVNULL).returncode
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as launcher:
+        main = threading.current_thread() is threading.main_thread()  # signals are heard there alone
+        usual = signal.signal(signal.SIGTERM, lambda *_: launcher.terminate()) if main else None
+        try:
+            while True:
+                # Ctrl-C has reached the launcher too: its processes end after their step.
+                with suppress(KeyboardInterrupt):
+                    return launcher.wait()
+        finally:
+            if main:
+                signal.signal(signal.SIGTERM, usual)

@@ -19,7 +19,7 @@ import numpy as np
 
 from striate.data.readers.labels import by_split, split_of, text_of
 from striate.data.source import ImageFile, Source, Split
-from striate.data.things import Thing, checked_box, mirrored, targets
+from striate.data.things import Outline, Thing, checked_box, mirrored, targets
 from striate.errors import BadData
 
 NEEDED = {"images": ("id", "file_name"), "annotations": ("image_id",), "categories": ("id", "name")}
@@ -47,10 +47,14 @@ def read(path: Path) -> Source:
     root = path if path.is_dir() else path.parent
     root = root.parent if root.name == "annotations" else root
     splits, warnings = {}, _renumbered(whole, classes)
+    if len(parsed) > 1 and not any(file.annotations for file in parsed.get("test", [])):
+        silent = parsed.pop("test", [])
+        warnings += [f"{file.path}: says nothing of its pictures: left out" for file in silent]
     for split in sorted(parsed, key=("train", "val", "test", "all").index):
         splits[split], lines = _split(parsed[split], classes, _Folders(root, split))
         warnings += lines
-    notes = _skeleton(classes) | {"category_ids": classes.ids}
+    skeleton, lines = _skeleton(classes, whole[0].path)
+    notes, warnings = skeleton | {"category_ids": classes.ids}, warnings + lines
     name = root.resolve().name
     return Source(name, path, "COCO JSON", splits, tuple(classes.names), notes=notes, warnings=warnings)
 
@@ -167,11 +171,16 @@ def _renumbered(files: list[_File], classes: _Classes) -> list[str]:
     return []
 
 
-def _skeleton(classes: _Classes) -> dict[str, Any]:
+def _skeleton(classes: _Classes, file: Path) -> tuple[dict[str, Any], list[str]]:
+    """(notes, warnings). Where no joint's name has a side, pictures must not be mirrored."""
     if not classes.joints:
-        return {}
-    plain = {"joints": classes.joints, "bones": classes.bones, "mirrored": mirrored(classes.joints)}
-    return plain | {"jointed": classes.jointed}
+        return {}, []
+    turned = mirrored(classes.joints)
+    notes = {"joints": classes.joints, "bones": classes.bones, "mirrored": turned, "jointed": classes.jointed}
+    if len(turned) == 1 or turned != sorted(turned):
+        return notes, []
+    line = f"{file}: no joint is called left or right, to change places in a mirror: none is used"
+    return notes | {"mirror": False}, [line]
 
 
 def _split(files: list[_File], classes: _Classes, folders: "_Folders") -> tuple[Split, list[str]]:
@@ -222,6 +231,8 @@ def _images(files: list[_File]) -> dict[int, dict[str, Any]]:
     found: dict[int, tuple[Path, dict[str, Any]]] = {}
     for file in files:
         for image in file.images:
+            if type(image["id"]) is not int:
+                raise BadData(f"{file.path}, images: the id {image['id']!r} is no whole number; count from 1")
             where, known = found.setdefault(image["id"], (file.path, image))
             if known["file_name"] != image["file_name"]:
                 raise BadData(
@@ -259,16 +270,30 @@ def _thing(annotation: dict[str, Any], image: dict[str, Any], classes: _Classes,
         classes.ids.index(annotation["category_id"]),
         bool(annotation.get("iscrowd", 0)),
         None if area is None else float(area),
-        annotation.get("segmentation") or None,
+        _outline(annotation.get("segmentation"), f"{where}, segmentation"),
         _joints(annotation, len(classes.joints), where),
     )
 
 
+def _outline(given: Any, where: str) -> Outline:
+    """Polygons of three corners or more, or run lengths; None where there are none."""
+    if isinstance(given, dict | None):
+        return given or None
+    if not isinstance(given, list):
+        raise BadData(f"{where}: {str(given)[:40]!r} is neither a list of polygons nor run lengths")
+    polygons = given if given and isinstance(given[0], list) else [given]
+    if not all(isinstance(value, int | float) for polygon in polygons for value in polygon):
+        raise BadData(f"{where}: a polygon is [x, y, x, y, ...], numbers alone")
+    return [polygon for polygon in polygons if len(polygon) >= 6 and len(polygon) % 2 == 0] or None
+
+
 def _joints(annotation: dict[str, Any], count: int, where: str) -> np.ndarray | None:
     """float32 (K, 3), or None where the thing has no joints."""
-    values = annotation.get("keypoints")
+    values = annotation.get("keypoints") or None
     if values is None:
         return None
+    if not isinstance(values, list):
+        raise BadData(f"{where}, keypoints: {str(values)[:40]!r} is no list of numbers")
     if len(values) != 3 * count:
         raise BadData(
             f"{where}, keypoints: {len(values)} numbers; {count} joints have {3 * count}: x, y, visible each"
@@ -285,19 +310,22 @@ class _Folders:
     def __init__(self, root: Path, split: str) -> None:
         tops = [root, *(top for top in (root / "images", root.parent / "images") if top.is_dir())]
         self.folders = [*tops, *(f for top in tops for f in sorted(top.iterdir()) if f.is_dir())]
-        self.folders.sort(key=lambda folder: {split: 0, "all": 1}.get(split_of(folder), 2))
-        self.root = root
+        self.split, self.root = split, root
+        self.folders.sort(key=self._rank)
+
+    def _rank(self, folder: Path) -> int:
+        return {self.split: 0, "all": 1}.get(split_of(folder), 2)
 
     def find(self, name: str) -> ImageFile:
-        """The picture's file; the folder of the last one is looked into first.
+        """The picture's file; of folders of one rank that of the last one is looked into first.
 
         Raises:
             BadData: it is in none of the folders.
         """
         for place, folder in enumerate(self.folders):
             if (folder / name).is_file():
-                if place:
-                    self.folders.insert(0, self.folders.pop(place))
+                first = next(i for i, one in enumerate(self.folders) if self._rank(one) == self._rank(folder))
+                self.folders.insert(first, self.folders.pop(place))
                 return ImageFile(name, folder / name)
         looked = ", ".join(str(folder) for folder in self.folders[:4])
         raise BadData(f"{self.root}: the picture {name} is nowhere to be found; looked in {looked}, ...")

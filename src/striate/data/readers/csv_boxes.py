@@ -13,7 +13,7 @@ six are those of RetinaNet's tables: `path,x1,y1,x2,y2,class`.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from striate.data.picture import encoded, header
+from striate.data.picture import header
 from striate.data.readers.csv import LABELS, PATHS, SPLIT, cells_of, missing, one_type, split_of
 from striate.data.readers.folders import is_picture
 from striate.data.readers.labels import class_order
@@ -165,7 +165,7 @@ def _things(path: Path, picture: _Picture, number: dict[int, int], warnings: lis
     """The boxes of one picture, checked against its size; one that cannot be read has nothing in it."""
     if not picture.boxes or not picture.file.path.is_file():
         return []
-    seen = header(encoded(picture.file))
+    seen = header(picture.file.path)
     if seen is None:
         return []  # a damaged picture: it is left out and named when it is decoded
     found = []

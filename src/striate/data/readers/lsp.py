@@ -33,7 +33,8 @@ def read(path: Path) -> Source:
     file = _matrix(path)
     assert file is not None
     joints, classic = _joints(file)
-    pictures = sorted(f for f in (file.parent / "images").iterdir() if is_picture(f.name))
+    files = (file.parent / "images").iterdir()
+    pictures = sorted(f for f in files if is_picture(f.name) and not f.name.startswith("."))
     if len(pictures) != len(joints):
         raise BadData(f"{file}: has joints of {len(joints)} people for {len(pictures)} pictures in images")
     files = [ImageFile(f"images/{picture.name}", picture) for picture in pictures]

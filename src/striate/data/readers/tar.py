@@ -47,7 +47,7 @@ class _Shard:
     """Key -> class, as the archive writes it."""
     folders: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
-    """Files that are neither pictures nor labels of pictures."""
+    """Files that are neither pictures nor labels of pictures, and a sample's pictures but one."""
     links: list[str] = field(default_factory=list)
     """Links and devices."""
 
@@ -65,8 +65,11 @@ def read(path: Path) -> Source:
     """The splits that folders or file names speak of, or `all`; pictures are placed, not decoded."""
     found = {split: [_indexed(shard) for shard in shards] for split, shards in _shards(path).items()}
     everything = [shard for shards in found.values() for shard in shards]
+    web = any(shard.labels for shard in everything)
+    for shard in everything if web else []:
+        _keep_one_a_sample(shard)
     warnings = _left_out(path, everything)
-    if any(shard.labels for shard in everything):
+    if web:
         splits, classes = _web(path, found)
         kind = "tar shards"
     else:
@@ -99,7 +102,8 @@ def _shards(path: Path) -> dict[str, list[Path]]:
 def _tars(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(f for f in folder.iterdir() if f.suffix.lower() == ".tar" and f.is_file())
+    tars = (f for f in folder.iterdir() if f.suffix.lower() == ".tar" and not f.name.startswith("."))
+    return sorted(f for f in tars if f.is_file())
 
 
 def _has_pictures(shard: Path) -> bool:
@@ -196,6 +200,19 @@ def _label(where: str, suffix: str, data: bytes) -> str | None:
     return str(value).strip()
 
 
+def _keep_one_a_sample(shard: _Shard) -> None:
+    """Its picture is `0001.jpg`; `0001.seg.png` or `0001.thumb.jpg` is something else that belongs to it."""
+    chosen: dict[str, str] = {}
+    for name in shard.pictures:
+        key = _key(name)
+        before = chosen.setdefault(key, name)
+        if name.count(".") < before.count("."):
+            chosen[key] = name
+    kept = set(chosen.values())
+    shard.others += [file.name for name, file in shard.pictures.items() if name not in kept]
+    shard.pictures = {name: file for name, file in shard.pictures.items() if name in kept}
+
+
 def _web(path: Path, found: dict[str, list[_Shard]]) -> tuple[dict[str, Split], tuple[str, ...]]:
     """WebDataset's layout: every picture with the label of its key, in the order of the shards."""
     records = {
@@ -246,7 +263,10 @@ def _class_folders(
     files: dict[str, ImageFile] = {}
     for split, shards in found.items():
         for shard in shards:
-            files |= {prefix[split] + name: file for name, file in shard.pictures.items()}
+            for name, file in shard.pictures.items():
+                folder, slash, last = (prefix[split] + name).rpartition("/")
+                twice = folder + slash + last in files  # every writer of shards may count from 0
+                files[folder + slash + (f"{file.path.stem}-{last}" if twice else last)] = file
     folders = {
         prefix[split] + folder for split, shards in found.items() for s in shards for folder in s.folders
     }

@@ -9,7 +9,7 @@ nor found in an evaluation. Classes are sorted by name, unless `classes.txt` lis
 
 import re
 import xml.etree.ElementTree as Xml
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from striate.data.readers.folders import is_picture
@@ -37,11 +37,18 @@ def read(path: Path) -> Source:
     folder = _annotations(path)
     assert folder is not None
     pictures = _pictures(path, folder)
-    names = _splits(path, pictures) or {"all": sorted(file.stem for file in folder.glob("*.xml"))}
+    names = _splits(path, pictures) or {"all": sorted(file.stem for file in _xmls(folder))}
     warnings: list[str] = []
     found: dict[str, tuple[list[ImageFile], list[list[Named]]]] = {}
     for split, stems in names.items():
         files, things = [], []
+        silent = [stem for stem in stems if not (folder / f"{stem}.xml").is_file()]
+        if silent:
+            told = f"{folder}: has no XML for {len(silent)} of the {len(stems)} pictures of {split}"
+            if split == "test" and len(silent) == len(stems) and len(names) > 1:
+                warnings.append(f"{told}: left out")
+                continue
+            warnings.append(f"{told}, {silent[0]} first: taken for pictures with nothing in them")
         for stem in stems:
             if stem not in pictures:
                 raise BadData(
@@ -61,9 +68,14 @@ def read(path: Path) -> Source:
 
 def _annotations(path: Path) -> Path | None:
     for folder in (path / "Annotations", path / "annotations", path):
-        if folder.is_dir() and next(folder.glob("*.xml"), None):
+        if folder.is_dir() and next(_xmls(folder), None):
             return folder
     return None
+
+
+def _xmls(folder: Path) -> Iterator[Path]:
+    """Its XML files, without those that macOS leaves behind."""
+    return (file for file in folder.glob("*.xml") if not file.name.startswith("."))
 
 
 def _beside(path: Path, annotations: Path) -> Path:
@@ -75,7 +87,8 @@ def _beside(path: Path, annotations: Path) -> Path:
 
 def _pictures(path: Path, annotations: Path) -> dict[str, Path]:
     """Name without ending -> picture."""
-    return {file.stem: file for file in sorted(_beside(path, annotations).iterdir()) if is_picture(file.name)}
+    files = sorted(_beside(path, annotations).iterdir())
+    return {f.stem: f for f in files if is_picture(f.name) and not f.name.startswith(".")}
 
 
 def _splits(path: Path, pictures: dict[str, Path]) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from striate.data.picture import encoded, header
+from striate.data.picture import header
 from striate.data.readers.folders import is_picture
 from striate.data.readers.labels import SPLITS, text_of
 from striate.data.source import ImageFile, Source, Split
@@ -46,6 +46,9 @@ def read(path: Path) -> Source:
     found: dict[str, tuple[list[ImageFile], list[list[Thing]]]] = {}
     for split, pictures in _pictures(root, known, file, warnings).items():
         files = [ImageFile(_relative(picture, root), picture) for picture in pictures]
+        if split == "test" and found and not any(labels_of(one.path).is_file() for one in files):
+            warnings.append(f"{file or root}, test: no picture has a label file: the split is left out")
+            continue
         things = [_things(one, labels_of(one.path), len(names) or None, joints) for one in files]
         found[split] = files, things
     if not names:
@@ -195,7 +198,7 @@ def _things(picture: ImageFile, file: Path, classes: int | None, joints: list[in
     lines = [line.split() for line in text_of(file).splitlines()]
     if not any(lines):
         return []
-    seen = header(encoded(picture))
+    seen = header(picture.path)
     if seen is None:
         return []  # a damaged picture: it is left out and named when it is decoded
     height, width, _ = seen

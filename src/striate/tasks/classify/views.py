@@ -54,7 +54,7 @@ def look(
     """Every picture seen in several ways.
 
     Args:
-        crops: one of `CROPS`; ignored where `dense`.
+        crops: one of `CROPS`; where `dense`, 1 leaves the mirror images away.
         scales: lengths of the shorter side that pictures are brought to, in pixels. Without any, 8/7 of the
             network's size for crops (256 for 224; and 9, 10, 11 sevenths for 144), and the network's size
             for dense evaluation.
@@ -77,7 +77,9 @@ def look(
         )
     usual = FOUR_SCALES if crops == 144 else FOUR_SCALES[:1]
     chosen = tuple(scales) or (
-        (side,) if dense or fixed else tuple(round(side * scale / 224) for scale in usual)
+        (side if dense else side + 2 * prepare.margin,)
+        if dense or fixed
+        else tuple(round(side * scale / 224) for scale in usual)
     )
     small = [scale for scale in chosen if scale < side]
     if small:
@@ -157,17 +159,18 @@ def _moved(
 
 
 def _dense(
-    network: nn.Module, split: Split, prepare: Prepare, scale: int, _: int
+    network: nn.Module, split: Split, prepare: Prepare, scale: int, crops: int
 ) -> tuple[Tensor, Target, list[str]]:
-    """The mean softmax of whole pictures and their mirror images."""
-    anywhere = fully_convolutional(network).eval()
+    """The mean softmax of whole pictures and, unless `crops` is 1, of their mirror images."""
+    anywhere = nn.Sequential(fully_convolutional(network), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
 
-    def both(images: Tensor, here: Prepare) -> Iterator[Tensor]:
+    def seen(images: Tensor, here: Prepare) -> Iterator[Tensor]:
         window = normalise(images, here, torch.channels_last)
         yield window
-        yield window.flip(-1)
+        if crops > 1:
+            yield window.flip(-1)
 
-    return _whole(lambda x: anywhere(x).mean((2, 3)), split, prepare, scale, both)
+    return _whole(anywhere, split, prepare, scale, seen)
 
 
 def _squares(
@@ -253,8 +256,10 @@ def _mean_softmax(
 ) -> Tensor:
     """(N, classes) on the CPU: the softmax averaged over the windows of each picture, by their `shares`."""
     parts = []
+    weighed = next(network.parameters(), None) if isinstance(network, nn.Module) else None
+    place = torch.device("cpu") if weighed is None else weighed.device
     for rows in torch.arange(len(store)).split(BATCH):
-        images = store.images[rows]
+        images = store.images[rows].to(place)
         softmax = [network(window).float().softmax(1).cpu() for window in windows(images)]
         weights = torch.tensor(shares or [1.0] * len(softmax), dtype=torch.float32)
         parts.append(torch.tensordot(weights / weights.sum(), torch.stack(softmax), 1))

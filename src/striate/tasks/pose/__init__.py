@@ -28,6 +28,7 @@ TASK = Task(
     heads=HEADS,
     net="resnet10-half",
     recipe="places",
+    smooths=False,
     keep=keep,
     results=results,
 )
