@@ -153,7 +153,7 @@ def test_errors_say_what_to_do():
         largest_batch(vgg(), (3, 64, 64), 0.001)
     with pytest.raises(DoesNotFit, match="10: expects|expects 8192 features, gets"):
         peak_memory(vgg(), (3, 32, 32), 4)
-    with pytest.raises(BadSetting, match="more than 0 GB"):
+    with pytest.raises(BadSetting, match="a number of GB above 0"):
         largest_batch(vgg(), (3, 64, 64), 0)
 
 

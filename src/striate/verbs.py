@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from striate import experiment, profiling, settings
-from striate.errors import BadRun, BadSetting
+from striate.errors import BadRun, BadSetting, Interrupted
 from striate.memory import arrange_memory, give_memory_back
 from striate.profiling import Profile
 from striate.run import Run, load
@@ -163,6 +163,8 @@ def _in_processes(
             text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
             arguments += ["--set", f"{key}={text}"]
     code = parallel.launch(devices, arguments)
+    if code == parallel.STOPPED:
+        raise Interrupted(f"stopped; go on with: striate train --resume --out {folder}")
     if code:
         raise BadRun(f"{folder}: the training in {devices} processes ended with exit code {code}; see above.")
     return load(folder)

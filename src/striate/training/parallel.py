@@ -5,13 +5,16 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import torch
 from torch import distributed
 
 from striate.errors import BadSetting
+
+STOPPED = 130
+"""The exit code of what Ctrl-C or a polite kill stopped."""
 
 
 def ranks() -> tuple[int, int]:
@@ -67,7 +70,10 @@ def agree(answer: bool) -> bool:
 
 
 def launch(devices: int, arguments: list[str]) -> int:
-    """Run `python -m striate ARGUMENTS` in `devices` processes on this machine; returns the exit code."""
+    """Run `python -m striate ARGUMENTS` in `devices` processes on this machine; returns the exit code.
+
+    `STOPPED` where Ctrl-C or a polite kill ended them, which they hear as one process does.
+    """
     gpus = torch.cuda.device_count()
     if gpus and devices > gpus:
         raise BadSetting(f"--devices {devices}: this machine has {gpus} GPU{'s' if gpus > 1 else ''}.")
@@ -75,14 +81,25 @@ def launch(devices: int, arguments: list[str]) -> int:
     command += [f"--nproc-per-node={devices}", sys.executable, "-m", "striate", *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // devices))}
     # Standard output belongs to the process that was asked: it prints the result once, when all are done.
+    stopped = False
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as launcher:
+
+        def pass_on(*_: Any) -> None:
+            nonlocal stopped
+            stopped = True
+            launcher.terminate()
+
         main = threading.current_thread() is threading.main_thread()  # signals are heard there alone
-        usual = signal.signal(signal.SIGTERM, lambda *_: launcher.terminate()) if main else None
+        usual = signal.signal(signal.SIGTERM, pass_on) if main else None
         try:
             while True:
-                # Ctrl-C has reached the launcher too: its processes end after their step.
-                with suppress(KeyboardInterrupt):
-                    return launcher.wait()
+                try:
+                    code = launcher.wait()
+                    return STOPPED if stopped else code
+                except (
+                    KeyboardInterrupt
+                ):  # it has reached the launcher too, whose processes end after their step
+                    stopped = True
         finally:
             if main:
                 signal.signal(signal.SIGTERM, usual)
