@@ -272,6 +272,14 @@ def test_no_box_is_said_twice() -> None:
     assert found["labels"].tolist() == [0, 0] and found["scores"][0] == pytest.approx(0.9526, abs=1e-3)
 
 
+def test_labels_of_a_picture_of_another_size_are_refused() -> None:
+    raw = raw_targets([[Thing((1, 1, 5, 5), 0)]])
+    targets(raw | {"size": [(0, 0)]}, plain(1, 64))
+    targets(raw | {"size": [(64, 64)]}, plain(1, 64))
+    with pytest.raises(BadData, match="picture number 1: its labels are of 64×48 pixels, and it has 64×64"):
+        targets(raw | {"size": [(48, 64)]}, plain(1, 64))
+
+
 def test_data_without_boxes_is_refused() -> None:
     images = np.zeros((2, 3, 8, 8), dtype=np.uint8)
     with pytest.raises(BadData, match="to detect takes boxes, and these pictures have: label"):

@@ -219,6 +219,7 @@ def _split(files: list[_File], classes: _Classes, folders: "_Folders") -> tuple[
     order = sorted(images)
     found = targets([things[number] for number in order], len(classes.joints))
     found["image_id"] = order
+    found["size"] = [_size(images[number]) for number in order]
     if captions:
         found["captions"] = [captions[number] for number in order]
     pictures = [folders.find(str(images[number]["file_name"])) for number in order]
@@ -243,6 +244,12 @@ def _images(files: list[_File]) -> dict[int, dict[str, Any]]:
     return {number: image for number, (_, image) in found.items()}
 
 
+def _size(image: dict[str, Any]) -> tuple[float, float]:
+    """(height, width) as the file says it; zeros where it does not."""
+    height, width = image.get("height"), image.get("width")
+    return (height, width) if isinstance(height, int | float) and isinstance(width, int | float) else (0, 0)
+
+
 def _agree(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether two annotations of one number, in two files, can be of one thing."""
     return all(one[key] == other[key] for key in ("category_id", "bbox") if key in one and key in other)
@@ -257,9 +264,8 @@ def _thing(annotation: dict[str, Any], image: dict[str, Any], classes: _Classes,
     x, y, width, height = box
     corners = (float(x), float(y), float(x + width), float(y + height))
     cut = corners
-    sides = image.get("height"), image.get("width")
-    if isinstance(sides[0], int | float) and isinstance(sides[1], int | float):
-        cut = checked_box(corners, (sides[0], sides[1]), f"{where}, bbox")
+    if any(_size(image)):
+        cut = checked_box(corners, _size(image), f"{where}, bbox")
     if cut is None:
         return None
     area = annotation.get("area")

@@ -19,6 +19,9 @@ from striate.data.things import Outline
 from striate.errors import BadData
 from striate.task import Facts, Target
 
+SAME_SIZE = 1
+"""Pixels by which a picture may differ from the size that its labels give: rounding."""
+
 VISIBLE = 0.3
 """The share of a box that must be left inside the window for it to count as the thing still."""
 
@@ -92,6 +95,12 @@ def targets(raw: Target, fit: Any) -> Target:
     `Outlines` a picture, where the split has any.
     """
     n = len(raw["labels"])
+    for said, seen, number in zip(raw.get("size", ()), fit.original, raw["image_id"], strict=False):
+        if any(said) and max(abs(said[0] - seen[0]), abs(said[1] - seen[1])) > SAME_SIZE:
+            raise BadData(
+                f"picture number {number}: its labels are of {said[1]:g}×{said[0]:g} pixels, and it has "
+                f"{seen[1]:g}×{seen[0]:g}, upright: scale or turn both alike, or label them as they are"
+            )
     most = max((len(labels) for labels in raw["labels"]), default=0) or 1
     boxes, labels = np.zeros((n, most, 4), dtype=np.float32), np.full((n, most), -1, dtype=np.int64)
     crowd, area = np.zeros((n, most), dtype=bool), np.zeros((n, most), dtype=np.float32)
