@@ -198,13 +198,13 @@ def _name_left_out(name: str, left_out: list[str], say: Say) -> None:
 def _decided(recipe: Recipe, prepare: Prepare, mirror: bool) -> Recipe:
     """The recipe with what it leaves to the data decided (see `Recipe.flip` and `Recipe.shift`).
 
-    `mirror` says whether its classes look the same in a mirror; if not, `tta` shows them none.
+    `mirror` says whether its classes look the same in a mirror. What is not mirrored in training is not
+    for `tta` either.
     """
     colour, side = prepare.channels == 3, min(prepare.size)
     flip = colour and mirror if recipe.flip is None else recipe.flip
     shift = (side // 8 if colour else side // 14) if recipe.shift is None else recipe.shift
-    tta = recipe.tta and (flip or recipe.flip is not None)
-    return replace(recipe, flip=flip, shift=shift, tta=tta)
+    return replace(recipe, flip=flip, shift=shift, tta=recipe.tta and flip)
 
 
 def _takes_smaller(network: nn.Module, prepare: Prepare) -> None:

@@ -13,7 +13,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -22,10 +21,11 @@ import striate
 from striate import models
 from striate.data import hold_out, open_data, split
 from striate.data.augment import centre, normalise
+from striate.data.datasets import same_set
 from striate.data.inputs import Chunk, Given, decoded, gather, opened
 from striate.data.loader import layout
 from striate.data.prepare import Prepare
-from striate.data.source import ImageFile, Source, Split
+from striate.data.source import ImageFile, Source
 from striate.data.split import WATCHED, to_judge
 from striate.data.stream import Pictures, hold
 from striate.data.video import Video
@@ -152,7 +152,8 @@ class Run:
             if data is not None:
                 raise
             raise BadData(f"{error} (the run learned from it: --data says where it is now)") from error
-        learned, elsewhere = self.info["data"].get("pictures"), str(data or trained_on) != trained_on
+        learned = self.info["data"].get("pictures")
+        elsewhere = not same_set(str(data or trained_on), trained_on)
         seed = self.info["seed"]
         source = to_judge(whole, seed, learned) if elsewhere and learned else split(whole, seed)
         if self.info["recipe"].get("patience") and {"train", "test"} == set(source.splits):
@@ -333,7 +334,8 @@ def evaluate_together(
     for run, source in zip(runs[1:], sources[1:], strict=True):
         if run.facts != first.facts:
             raise BadData(f"{run.path}: does not know the classes of {first.path}; such runs cannot vote.")
-        if not _same_pictures(sources[0].splits[split], source.splits[split]):
+        same = sources[0].splits[split].same_pictures(source.splits.get(split))
+        if not same and "all" not in source.splits:  # who is judged on all learned from none of them
             raise BadData(
                 f"{source.name}: has no {split} split of its own, and {first.path} and {run.path} made "
                 "different ones (their seeds differ): train both with one seed, or evaluate on other data."
@@ -350,12 +352,6 @@ def _figures(run: Run, output: Tensor, truth: dict[str, Any]) -> dict[str, Any]:
     metric = run.task.metric(run.facts)
     metric.update(output, truth)
     return metric.compute()
-
-
-def _same_pictures(one: Split, other: Split) -> bool:
-    if isinstance(one.images, list) or isinstance(other.images, list):
-        return list(one.images) == list(other.images)
-    return np.array_equal(one.images, other.images)
 
 
 def save(folder: Path, network: nn.Module, info: dict[str, Any]) -> None:

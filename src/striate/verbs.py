@@ -164,7 +164,8 @@ def _in_processes(
             arguments += ["--set", f"{key}={text}"]
     code = parallel.launch(devices, arguments)
     if code == parallel.STOPPED:
-        raise Interrupted(f"stopped; go on with: striate train --resume --out {folder}")
+        begun = (folder / "checkpoint" / "settings.json").is_file()
+        raise Interrupted("stopped" + f"; go on with: striate train --resume --out {folder}" * begun)
     if code:
         raise BadRun(f"{folder}: the training in {devices} processes ended with exit code {code}; see above.")
     return load(folder)

@@ -274,10 +274,10 @@ def test_no_box_is_said_twice() -> None:
 
 def test_labels_of_a_picture_of_another_size_are_refused() -> None:
     raw = raw_targets([[Thing((1, 1, 5, 5), 0)]])
-    targets(raw | {"size": [(0, 0)]}, plain(1, 64))
-    targets(raw | {"size": [(64, 64)]}, plain(1, 64))
-    with pytest.raises(BadData, match="picture number 1: its labels are of 64×48 pixels, and it has 64×64"):
-        targets(raw | {"size": [(48, 64)]}, plain(1, 64))
+    targets(raw | {"size": [(0, 0, "a.jpg")]}, plain(1, 64))
+    targets(raw | {"size": [(64, 64, "a.jpg")]}, plain(1, 64))
+    with pytest.raises(BadData, match="a.jpg: its labels are of 64×48 pixels, and the picture has 64×64"):
+        targets(raw | {"size": [(48, 64, "a.jpg")]}, plain(1, 64))
 
 
 def test_data_without_boxes_is_refused() -> None:

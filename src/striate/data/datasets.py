@@ -101,6 +101,14 @@ def find(data: str | Path, download: bool = False) -> Path:
     raise BadData(f"{name}: {where}; {hint}named sets: {', '.join(SETS)}")
 
 
+def same_set(one: str, other: str) -> bool:
+    """Whether two names or paths mean the same set; one that is not there is no other's."""
+    try:
+        return one == other or find(one).resolve() == find(other).resolve()
+    except BadData:
+        return False
+
+
 def _named(name: str, download: bool) -> Path:
     known, root = SETS[name], data_root()
     usual = (name, f"{name}.zip", *known.also)

@@ -54,6 +54,12 @@ class Split:
         digest = hashlib.blake2b(names.encode(errors="surrogateescape"), digest_size=8)
         return f"{len(self)} {digest.hexdigest()}"
 
+    def same_pictures(self, other: "Split | None") -> bool:
+        """Whether another split has the same pictures in the same order."""
+        if other is None or isinstance(self.images, list) or isinstance(other.images, list):
+            return other is not None and list(self.images) == list(other.images)
+        return np.array_equal(self.images, other.images)
+
     def subset(self, indices: Sequence[int]) -> "Split":
         """The pictures at `indices`, in that order."""
         rows = np.asarray(indices, dtype=np.int64)

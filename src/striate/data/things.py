@@ -11,7 +11,7 @@ pixel alone is 0, 0, 1, 1. A split of such pictures has these raw targets, one v
 | area      | float32 (n,): pixels of the outline where one is known, else of the box |
 | outlines  | list of n: polygons [[x, y, x, y, ...], ...], run lengths, or None; only where any is known |
 | image_id  | the picture's number: the format's own, else counted from 1        |
-| size      | the picture's height and width as the labels say it, or zeros; only where the format says it |
+| size      | the picture's height and width as COCO's file says it (or zeros), and its name; only of COCO |
 | keypoints | float32 (n, K, 3) x, y, v: 0 not labelled, 1 covered, 2 seen; only with a skeleton |
 """
 

@@ -81,7 +81,9 @@ def begin_as_nielsen(network: nn.Module) -> None:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             after = next((a for a in layers[index + 1 :] if type(a) not in ACTIVATIONS.values()), None)
             pooled = prod(pair(after.kernel_size)) if isinstance(after, nn.MaxPool2d) else 1
-            nn.init.normal_(layer.weight, 0, kept / (layer.weight[:, 0].numel() / pooled) ** 0.5)
+            groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
+            outputs = layer.weight[:, 0].numel() / groups / pooled
+            nn.init.normal_(layer.weight, 0, kept / outputs**0.5)
             if layer.bias is not None:
                 nn.init.normal_(layer.bias)
             kept = 1.0

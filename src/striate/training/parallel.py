@@ -13,6 +13,9 @@ from torch import distributed
 
 from striate.errors import BadSetting
 
+GRACE = 40.0
+"""Seconds until a launcher that was stopped is told again: it gives its processes 30."""
+
 STOPPED = 130
 """The exit code of what Ctrl-C or a polite kill stopped."""
 
@@ -94,12 +97,12 @@ def launch(devices: int, arguments: list[str]) -> int:
         try:
             while True:
                 try:
-                    code = launcher.wait()
-                    return STOPPED if stopped else code
-                except (
-                    KeyboardInterrupt
-                ):  # it has reached the launcher too, whose processes end after their step
+                    code = launcher.wait(GRACE if stopped else None)
+                    return STOPPED if stopped and code else code
+                except KeyboardInterrupt:  # a terminal's reaches the launcher too
                     stopped = True
+                except subprocess.TimeoutExpired:
+                    launcher.terminate()
         finally:
             if main:
                 signal.signal(signal.SIGTERM, usual)

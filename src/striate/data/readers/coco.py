@@ -219,7 +219,7 @@ def _split(files: list[_File], classes: _Classes, folders: "_Folders") -> tuple[
     order = sorted(images)
     found = targets([things[number] for number in order], len(classes.joints))
     found["image_id"] = order
-    found["size"] = [_size(images[number]) for number in order]
+    found["size"] = [(*_size(images[number]), images[number]["file_name"]) for number in order]
     if captions:
         found["captions"] = [captions[number] for number in order]
     pictures = [folders.find(str(images[number]["file_name"])) for number in order]
@@ -288,7 +288,7 @@ def _outline(given: Any, where: str) -> Outline:
     if not isinstance(given, list):
         raise BadData(f"{where}: {str(given)[:40]!r} is neither a list of polygons nor run lengths")
     polygons = given if given and isinstance(given[0], list) else [given]
-    if not all(isinstance(value, int | float) for polygon in polygons for value in polygon):
+    if not all(isinstance(p, list) and all(isinstance(v, int | float) for v in p) for p in polygons):
         raise BadData(f"{where}: a polygon is [x, y, x, y, ...], numbers alone")
     return [polygon for polygon in polygons if len(polygon) >= 6 and len(polygon) % 2 == 0] or None
 

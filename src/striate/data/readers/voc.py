@@ -40,9 +40,8 @@ def read(path: Path) -> Source:
     names = _splits(path, pictures) or {"all": sorted(file.stem for file in _xmls(folder))}
     warnings: list[str] = []
     found: dict[str, tuple[list[ImageFile], list[list[Named]]]] = {}
-    said: dict[str, list[tuple[int, int]]] = {}
     for split, stems in names.items():
-        files, things, sizes = [], [], []
+        files, things = [], []
         silent = [stem for stem in stems if not (folder / f"{stem}.xml").is_file()]
         if silent:
             told = f"{folder}: has no XML for {len(silent)} of the {len(stems)} pictures of {split}"
@@ -57,13 +56,11 @@ def read(path: Path) -> Source:
                 )
             files.append(ImageFile(pictures[stem].relative_to(path).as_posix(), pictures[stem]))
             xml = folder / f"{stem}.xml"
-            size, inside = _things(xml, warnings) if xml.is_file() else ((0, 0), [])
-            things.append(inside)
-            sizes.append(size)
-        found[split], said[split] = (files, things), sizes
+            things.append(_things(xml, warnings) if xml.is_file() else [])
+        found[split] = files, things
     classes = _classes(path, (name for _, things in found.values() for one in things for name, _ in one))
     splits = {
-        split: Split(files, targets(_numbered(things, classes, folder)) | {"size": said[split]})
+        split: Split(files, targets(_numbered(things, classes, folder)))
         for split, (files, things) in found.items()
     }
     return Source(path.resolve().name, path, "Pascal VOC", splits, tuple(classes), warnings=warnings)
@@ -114,8 +111,8 @@ def _listed(line: str, pictures: dict[str, Path]) -> str:
     return line if line in pictures else re.sub(r"\s+(-1|0|1)$", "", line)
 
 
-def _things(file: Path, warnings: list[str]) -> tuple[tuple[int, int], list[Named]]:
-    """(height, width) of its picture, and what is in that, as one file says."""
+def _things(file: Path, warnings: list[str]) -> list[Named]:
+    """What one file says is in its picture."""
     try:
         root = Xml.parse(file).getroot()
     except (Xml.ParseError, OSError, ValueError, LookupError) as why:  # the last two: odd encodings
@@ -136,7 +133,7 @@ def _things(file: Path, warnings: list[str]) -> tuple[tuple[int, int], list[Name
         box = checked_box((xmin - 1, ymin - 1, xmax, ymax), size, f"{where}, bndbox")
         if box is not None:
             found.append((name, Thing(box, -1, crowd=thing.findtext("difficult", "0").strip() == "1")))
-    return size, found
+    return found
 
 
 def _number(element: Xml.Element, field: str, where: Path | str) -> float:

@@ -44,9 +44,10 @@ def read(path: Path) -> Source:
     names = _names(file, known.get("names"))
     notes, warnings = _skeleton(known, joints[0] if joints else 0, file)
     found: dict[str, tuple[list[ImageFile], list[list[Thing]]]] = {}
-    for split, pictures in _pictures(root, known, file, warnings).items():
+    listed = _pictures(root, known, file, warnings)
+    for split, pictures in listed.items():
         files = [ImageFile(_relative(picture, root), picture) for picture in pictures]
-        if split == "test" and found and not any(labels_of(one.path).is_file() for one in files):
+        if split == "test" and len(listed) > 1 and not any(labels_of(one.path).is_file() for one in files):
             warnings.append(f"{file or root}, test: no picture has a label file: the split is left out")
             continue
         things = [_things(one, labels_of(one.path), len(names) or None, joints) for one in files]

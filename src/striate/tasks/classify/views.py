@@ -55,9 +55,9 @@ def look(
 
     Args:
         crops: one of `CROPS`; where `dense`, 1 leaves the mirror images away.
-        scales: lengths of the shorter side that pictures are brought to, in pixels. Without any, 8/7 of the
-            network's size for crops (256 for 224; and 9, 10, 11 sevenths for 144), and the network's size
-            for dense evaluation.
+        scales: lengths of the shorter side that pictures are brought to, in pixels. Without any, the size of
+            training for 1, 2 and 6 crops, 8/7 of the network's for others (256 for 224; and 9, 10, 11
+            sevenths for 144), and the network's size for dense evaluation.
         dense: look at the whole of every picture, whatever its shape.
 
     Returns:

@@ -95,10 +95,10 @@ def targets(raw: Target, fit: Any) -> Target:
     `Outlines` a picture, where the split has any.
     """
     n = len(raw["labels"])
-    for said, seen, number in zip(raw.get("size", ()), fit.original, raw["image_id"], strict=False):
-        if any(said) and max(abs(said[0] - seen[0]), abs(said[1] - seen[1])) > SAME_SIZE:
+    for (height, width, name), seen in zip(raw.get("size", ()), fit.original, strict=False):
+        if (height or width) and max(abs(height - seen[0]), abs(width - seen[1])) > SAME_SIZE:
             raise BadData(
-                f"picture number {number}: its labels are of {said[1]:g}×{said[0]:g} pixels, and it has "
+                f"{name}: its labels are of {width:g}×{height:g} pixels, and the picture has "
                 f"{seen[1]:g}×{seen[0]:g}, upright: scale or turn both alike, or label them as they are"
             )
     most = max((len(labels) for labels in raw["labels"]), default=0) or 1
