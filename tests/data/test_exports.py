@@ -127,7 +127,7 @@ def test_outlines_are_polygons(tmp_path: Path, given: list, kept: list) -> None:
 
 def test_outlines_and_numbers_that_are_none_are_named(tmp_path: Path) -> None:
     picture(tmp_path / "a.jpg")
-    coco(tmp_path / "val.json", [annotation(1, segmentation=[["a", "b"]])])
+    coco(tmp_path / "val.json", [annotation(1, segmentation=[[1, 1, 9, 1, 9, 9], 7])])
     with pytest.raises(BadData, match=r"annotations\[0\], segmentation: a polygon is"):
         open_data(tmp_path)
     file = tmp_path / "val.json"
@@ -231,6 +231,16 @@ def test_trainval_of_voc_counts_only_without_train(tmp_path: Path) -> None:
     source = open_data(voc(tmp_path / "b", trainval=["a", "b"], test=["c"]))
     assert {name: len(split) for name, split in source.splits.items()} == {"train": 2, "test": 1}
     assert np.array_equal(source.splits["train"].targets["image_id"], [1, 2])
+
+
+def test_yolos_folders_without_labels_for_test(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        picture(tmp_path / "images" / split / "a.jpg")
+        (tmp_path / "labels" / split).mkdir(parents=True)
+        if split != "test":
+            (tmp_path / "labels" / split / "a.txt").write_text("0 0.5 0.5 0.5 0.2")
+    source = open_data(tmp_path)
+    assert set(source.splits) == {"train", "val"} and "no picture has a label file" in source.warnings[-1]
 
 
 def test_files_that_macos_leaves_behind_are_no_annotations(tmp_path: Path) -> None:
