@@ -15,7 +15,7 @@ from striate.task import PERCENT
 def evaluate(
     runs: list[str] = typer.Argument(..., metavar="RUN...", help="The run folder; several vote."),
     data: str = typer.Option(None, help="A named set or a path.", show_default="the run's own data"),
-    split: str = typer.Option(None, help="train, val or test.", show_default="test, else val"),
+    split: str = typer.Option(None, help="train, val or test.", show_default="test, else val, else all"),
     tta: bool = typer.Option(None, "--tta/--no-tta", help="Average each picture with its mirror image."),
     views: int = typer.Option(None, help="Average crops of each picture: 1, 2, 5, 6, 10 or 144."),
     scales: str = typer.Option(None, help="Average over lengths of the shorter side: 256,384,512."),

@@ -56,8 +56,10 @@ class Split:
 
     def same_pictures(self, other: "Split | None") -> bool:
         """Whether another split has the same pictures in the same order."""
-        if other is None or isinstance(self.images, list) or isinstance(other.images, list):
-            return other is not None and list(self.images) == list(other.images)
+        if other is None:
+            return False
+        if isinstance(self.images, list) or isinstance(other.images, list):
+            return list(self.images) == list(other.images)
         return np.array_equal(self.images, other.images)
 
     def subset(self, indices: Sequence[int]) -> "Split":

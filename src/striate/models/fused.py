@@ -104,8 +104,8 @@ class FusedConv(nn.Module):
 
 def tiny(conv: nn.Conv2d, input: tuple[int, ...], output: tuple[int, ...]) -> bool:
     """Whether maps (N, C, H, W) are so small, and so many, that multiplying by every connection is faster."""
-    connections = prod(input[2:]) * prod(output[2:])
-    return conv.groups == 1 and input[0] >= MANY and connections <= 2 * prod(conv.kernel_size)
+    pairs = prod(input[2:]) * prod(output[2:])
+    return conv.groups == 1 and input[0] >= MANY and pairs <= 2 * prod(conv.kernel_size)
 
 
 def connections(conv: nn.Conv2d, input: tuple[int, ...], output: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -61,14 +61,14 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> Optimizer:
     """
     head = {id(p) for p in getattr(network, "head", nn.Identity()).parameters()}
     inside = [part for name, part in network.named_modules() if name.rpartition(".")[2] == "backbone"]
-    built_on = {id(p) for p in inside[0].parameters()} if inside else set()
+    fast = {id(p) for p in network.parameters()} - {id(p) for p in inside[0].parameters()} if inside else head
     chosen: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for parameter in network.parameters():
         if parameter.requires_grad:
             vector, last = parameter.ndim < 2, id(parameter) in head
             decay = 0.0 if vector else recipe.weight_decay
-            fast = id(parameter) not in built_on if inside else last
-            peak = recipe.lr * (recipe.bias_lr if vector else 1.0) * (recipe.head_lr if fast else 1.0)
+            peak = recipe.lr * (recipe.bias_lr if vector else 1.0)
+            peak *= recipe.head_lr if id(parameter) in fast else 1.0
             filters = parameter.ndim == 4 and not last
             chosen.setdefault((peak, decay, filters), []).append(parameter)
     groups: list[Group] = []

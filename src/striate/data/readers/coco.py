@@ -47,8 +47,8 @@ def read(path: Path) -> Source:
     root = path if path.is_dir() else path.parent
     root = root.parent if root.name == "annotations" else root
     splits, warnings = {}, _renumbered(whole, classes)
-    if len(parsed) > 1 and not any(file.annotations for file in parsed.get("test", [])):
-        silent = parsed.pop("test", [])
+    if "test" in parsed and len(parsed) > 1 and not any(file.annotations for file in parsed["test"]):
+        silent = parsed.pop("test")
         warnings += [f"{file.path}: says nothing of its pictures: left out" for file in silent]
     for split in sorted(parsed, key=("train", "val", "test", "all").index):
         splits[split], lines = _split(parsed[split], classes, _Folders(root, split))

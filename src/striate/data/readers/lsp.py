@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from striate.data.readers.folders import is_picture
+from striate.data.readers.folders import hidden, is_picture
 from striate.data.scenes import BONES, JOINTS, MIRRORED
 from striate.data.source import ImageFile, Source, Split
 from striate.data.things import Thing, targets
@@ -34,7 +34,7 @@ def read(path: Path) -> Source:
     assert file is not None
     joints, classic = _joints(file)
     files = (file.parent / "images").iterdir()
-    pictures = sorted(f for f in files if is_picture(f.name) and not f.name.startswith("."))
+    pictures = sorted(f for f in files if is_picture(f.name) and not hidden(f.name))
     if len(pictures) != len(joints):
         raise BadData(f"{file}: has joints of {len(joints)} people for {len(pictures)} pictures in images")
     files = [ImageFile(f"images/{picture.name}", picture) for picture in pictures]

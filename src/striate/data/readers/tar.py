@@ -102,7 +102,7 @@ def _shards(path: Path) -> dict[str, list[Path]]:
 def _tars(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    tars = (f for f in folder.iterdir() if f.suffix.lower() == ".tar" and not f.name.startswith("."))
+    tars = (f for f in folder.iterdir() if f.suffix.lower() == ".tar" and not hidden(f.name))
     return sorted(f for f in tars if f.is_file())
 
 
@@ -264,9 +264,11 @@ def _class_folders(
     for split, shards in found.items():
         for shard in shards:
             for name, file in shard.pictures.items():
-                folder, slash, last = (prefix[split] + name).rpartition("/")
-                twice = folder + slash + last in files  # every writer of shards may count from 0
-                files[folder + slash + (f"{file.path.stem}-{last}" if twice else last)] = file
+                place = prefix[split] + name
+                if place in files:  # every writer of shards may count from 0
+                    folder, slash, last = place.rpartition("/")
+                    place = f"{folder}{slash}{file.path.stem}-{last}"
+                files[place] = file
     folders = {
         prefix[split] + folder for split, shards in found.items() for s in shards for folder in s.folders
     }

@@ -12,7 +12,7 @@ import xml.etree.ElementTree as Xml
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from striate.data.readers.folders import is_picture
+from striate.data.readers.folders import hidden, is_picture
 from striate.data.readers.labels import SPLITS, text_of
 from striate.data.source import ImageFile, Source, Split
 from striate.data.things import Thing, checked_box, targets
@@ -75,7 +75,7 @@ def _annotations(path: Path) -> Path | None:
 
 def _xmls(folder: Path) -> Iterator[Path]:
     """Its XML files, without those that macOS leaves behind."""
-    return (file for file in folder.glob("*.xml") if not file.name.startswith("."))
+    return (file for file in folder.glob("*.xml") if not hidden(file.name))
 
 
 def _beside(path: Path, annotations: Path) -> Path:
@@ -88,7 +88,7 @@ def _beside(path: Path, annotations: Path) -> Path:
 def _pictures(path: Path, annotations: Path) -> dict[str, Path]:
     """Name without ending -> picture."""
     files = sorted(_beside(path, annotations).iterdir())
-    return {f.stem: f for f in files if is_picture(f.name) and not f.name.startswith(".")}
+    return {f.stem: f for f in files if is_picture(f.name) and not hidden(f.name)}
 
 
 def _splits(path: Path, pictures: dict[str, Path]) -> dict[str, list[str]]:

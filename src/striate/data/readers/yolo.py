@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from striate.data.picture import header
-from striate.data.readers.folders import is_picture
+from striate.data.readers.folders import hidden, is_picture
 from striate.data.readers.labels import SPLITS, text_of
 from striate.data.source import ImageFile, Source, Split
 from striate.data.things import Thing, checked_box, targets
@@ -175,7 +175,7 @@ def _listed(root: Path, place: Path, file: Path, split: str) -> list[Path]:
 
 
 def _walk(folder: Path) -> list[Path]:
-    return sorted(f for f in folder.rglob("*") if is_picture(f.name) and not f.name.startswith("."))
+    return sorted(f for f in folder.rglob("*") if is_picture(f.name) and not hidden(f.name))
 
 
 def _relative(picture: Path, root: Path) -> str:

@@ -75,12 +75,11 @@ def look(
         raise BadSetting(
             "views: this network's pictures have a black border, so there is nothing to crop; use --tta."
         )
-    usual = FOUR_SCALES if crops == 144 else FOUR_SCALES[:1]
-    chosen = tuple(scales) or (
-        (side if dense else side + 2 * prepare.margin,)
-        if dense or fixed
-        else tuple(round(side * scale / 224) for scale in usual)
-    )
+    if dense or fixed:
+        usual = [side if dense else side + 2 * prepare.margin]
+    else:
+        usual = [round(side * scale / 224) for scale in (FOUR_SCALES if crops == 144 else FOUR_SCALES[:1])]
+    chosen = tuple(scales) or tuple(usual)
     small = [scale for scale in chosen if scale < side]
     if small:
         raise BadSetting(f"scale {small[0]} is below the network's pictures of {side}: give {side} or more.")
