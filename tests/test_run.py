@@ -234,5 +234,5 @@ def test_a_recipes_own_smoothing_is_left_out_where_there_are_no_classes_to_smoot
 
 def test_pictures_that_were_not_mirrored_are_not_judged_so() -> None:
     for channels, tta in ((1, False), (3, True)):
-        assert _decided(RECIPES["sprint"], Prepare((32, 32), channels), True).tta is tta
-    assert not _decided(RECIPES["sprint"], Prepare((32, 32), 3), False).tta
+        assert _decided(RECIPES["sprint"], Prepare((32, 32), channels), True, True).tta is tta
+    assert not _decided(RECIPES["sprint"], Prepare((32, 32), 3), False, True).tta

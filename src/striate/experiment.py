@@ -110,7 +110,7 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
     network = task.build(backbone, facts)
     if weights is not None and not inner:
         load_weights(network, weights, say=say)
-    recipe = _decided(todo.recipe, prepare, source.notes.get("mirror", True))
+    recipe = _decided(todo.recipe, prepare, source.notes.get("mirror", True), isinstance(todo.net, str))
     if recipe.small:
         _takes_smaller(network, prepare)
     rank, world = parallel.ranks()
@@ -130,6 +130,7 @@ def set_up(todo: Settings, device: torch.device, say: Say, download: bool) -> Ex
         rank=rank,
         world=world,
     )
+    say(f"data   {summary(examine(source, stores=stores, quick=True))}")
     if device.type == "cuda":
         # Half of a GPU's memory may hold pictures; those that do not fit there stay where they are.
         taken = sum(store.nbytes for store in stores.values())
@@ -195,16 +196,16 @@ def _name_left_out(name: str, left_out: list[str], say: Say) -> None:
         say(f"warning: {name}: left out {len(left_out)} unreadable: {'; '.join(left_out[:3])}{more}")
 
 
-def _decided(recipe: Recipe, prepare: Prepare, mirror: bool) -> Recipe:
-    """The recipe with what it leaves to the data decided (see `Recipe.flip` and `Recipe.shift`).
+def _decided(recipe: Recipe, prepare: Prepare, mirror: bool, ours: bool) -> Recipe:
+    """The recipe with what it leaves open decided (see `Recipe.flip`, `Recipe.shift`, `Recipe.cuda_graph`).
 
-    `mirror` says whether its classes look the same in a mirror. What is not mirrored in training is not
-    for `tta` either.
+    `mirror` says whether classes look the same in a mirror, else `tta` is off; `ours` whose network it is.
     """
     colour, side = prepare.channels == 3, min(prepare.size)
     flip = colour and mirror if recipe.flip is None else recipe.flip
     shift = (side // 8 if colour else side // 14) if recipe.shift is None else recipe.shift
-    return replace(recipe, flip=flip, shift=shift, tta=recipe.tta and flip)
+    graph = ours if recipe.cuda_graph is None else recipe.cuda_graph
+    return replace(recipe, flip=flip, shift=shift, tta=recipe.tta and flip, cuda_graph=graph)
 
 
 def _takes_smaller(network: nn.Module, prepare: Prepare) -> None:
@@ -222,8 +223,7 @@ def _takes_smaller(network: nn.Module, prepare: Prepare) -> None:
 
 
 def _about(setup: Experiment) -> str:
-    """One line about the data and one about what the training will take."""
-    found = summary(examine(setup.source, stores=setup.stores, quick=True))
+    """A line about the network and what its training will take, and what the network says of itself."""
     store_bytes = sum(store.nbytes for store in setup.stores.values())
     expected = forecast(setup.network, setup.task, setup.loader, setup.recipe, store_bytes)
     c, h, w = setup.prepare.input
@@ -232,7 +232,7 @@ def _about(setup: Experiment) -> str:
     size = f"input {c}×{h}×{w}, {count:,} parameters"
     note = getattr(setup.network, "note", "")
     net = f"{net}, {size}: {counted(setup.recipe.epochs, 'epoch')}, {expected}"
-    return "\n       ".join(filter(None, [f"data   {found}\nnet    {net}", note]))
+    return "\n       ".join(filter(None, [f"net    {net}", note]))
 
 
 def learn_one_batch(setup: Experiment) -> str:

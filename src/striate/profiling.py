@@ -21,7 +21,7 @@ from striate.experiment import Experiment
 from striate.models.folding import plain_part
 from striate.tracing import trace
 from striate.training.forecast import forecast
-from striate.training.loop import convolutions
+from striate.training.loop import convolutions, precision
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Profile:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; each layer with its `share_of_peak`."""
         layers = [
-            asdict(layer) | {"share_of_peak": round(self.flops(layer) / self.peak, 4)}
+            asdict(layer) | {"share_of_peak": float(f"{self.flops(layer) / self.peak:.3g}")}
             for layer in self.layers
         ]
         speeds = {
@@ -91,24 +91,25 @@ def profile(setup: Experiment, rounds: int = 5) -> Profile:
     network = copy.deepcopy(setup.network).train()
     if setup.recipe.channels_last:
         network.to(memory_format=torch.channels_last)
-    way = convolutions(network, setup.recipe, images.device)
+    way, cast = convolutions(network, setup.recipe, images.device), precision(setup.recipe, images.device)
     speeds = {
         layout: {batch: _speed(setup, layout == "channels-last", batch) for batch in _batches(setup)}
         for layout in ("channels-last", "contiguous")
     }
     layout = "channels-last" if setup.recipe.channels_last else "contiguous"
     return Profile(
-        peak=peak(images.device),
+        peak=peak(images.device, torch.bfloat16 if isinstance(cast, torch.autocast) else torch.float32),
         batch=len(images),
         step=len(images) / speeds[layout][setup.recipe.batch],
-        layers=tuple(_layers(plain_part(network), images, rounds, way)),
+        layers=tuple(_layers(plain_part(network), images, rounds, way, cast)),
         speeds=speeds,
     )
 
 
-def peak(device: torch.device, side: int = 2048, rounds: int = 5) -> float:
-    """FLOP/s of a product of two float32 matrices (side, side): the best of `rounds`."""
-    a = torch.randn(side, side, device=device)
+def peak(device: torch.device, dtype: torch.dtype = torch.float32, rounds: int = 5) -> float:
+    """FLOP/s of a product of two square matrices that are large for the device: the best of `rounds`."""
+    side = 8192 if device.type == "cuda" else 2048
+    a = torch.randn(side, side, device=device, dtype=dtype)
     return 2 * side**3 / min(_timed(device, lambda: a @ a)[0] for _ in range(rounds))
 
 
@@ -126,15 +127,22 @@ def _speed(setup: Experiment, channels_last: bool, batch: int) -> float:
     return len(loader.store) / forecast(setup.network, setup.task, loader, recipe, 0).seconds
 
 
-def _layers(network: nn.Module, images: Tensor, rounds: int, way: AbstractContextManager) -> list[LayerTime]:
-    """Every module without children that ran, in the order it ran; `way` is how convolutions are computed."""
+def _layers(
+    network: nn.Module,
+    images: Tensor,
+    rounds: int,
+    way: AbstractContextManager,
+    cast: AbstractContextManager,
+) -> list[LayerTime]:
+    """Every module without children that ran, in the order it ran; `way` is how convolutions are computed and
+    `cast` in what precision."""
     fed: dict[str, Tensor] = {}
     parts = {name: part for name, part in network.named_modules() if not any(part.children())}
     hooks = [
         part.register_forward_pre_hook(lambda _, x, name=name: fed.setdefault(name, x[0].detach().clone()))
         for name, part in parts.items()
     ]
-    with torch.no_grad():
+    with torch.no_grad(), cast:
         network(images)
     for hook in hooks:
         hook.remove()
@@ -143,7 +151,7 @@ def _layers(network: nn.Module, images: Tensor, rounds: int, way: AbstractContex
     kinds = {row.name: row.kind for row in rows}
     found = []
     for number, (name, x) in enumerate(fed.items()):
-        with way:
+        with way, cast:
             forward, backward, output = _alone(parts[name], x, wants_input=number > 0, rounds=rounds)
         kind = kinds.get(name, type(parts[name]).__name__.lower())
         size, passes = tuple(output.shape[1:]), 3 if number else 2
@@ -172,6 +180,8 @@ def _alone(part: nn.Module, x: Tensor, wants_input: bool, rounds: int) -> tuple[
 
 def _timed(device: torch.device, run: Callable[[], Any]) -> tuple[float, Any]:
     """(seconds, result)."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     began = time.perf_counter()
     result = run()
     if device.type == "cuda":

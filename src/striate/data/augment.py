@@ -48,6 +48,11 @@ class Warp:
         box = None if self.box is None else self.box[part]
         return replace(self, dx=self.dx[part], dy=self.dy[part], flip=self.flip[part], box=box)
 
+    def cpu(self) -> "Warp":
+        """The same on the CPU."""
+        box = None if self.box is None else self.box.cpu()
+        return replace(self, dx=self.dx.cpu(), dy=self.dy.cpu(), flip=self.flip.cpu(), box=box)
+
     def move_points(self, xy: Tensor, picture: int | None = None) -> Tensor:
         """Points (x, y) in store pixels -> in pixels of the window, outside it where they left it.
 
@@ -246,7 +251,7 @@ def draw_colours(n: int, basis: Tensor, sigma: float) -> Tensor:
 
     `sigma` is the standard deviation of each component's factor: 0.1 in Krizhevsky et al. 2012, section 4.1.
     """
-    return (sigma * torch.randn(n, len(basis))).to(basis.device) @ basis.T
+    return (sigma * torch.randn(n, len(basis))).to(basis.device, non_blocking=True) @ basis.T
 
 
 def statistics(images: Tensor, chunk: int = 128) -> tuple[tuple[float, ...], tuple[float, ...]]:

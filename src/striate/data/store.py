@@ -89,7 +89,7 @@ class Store:
         if self.crops and drawn is not None and drawn.box is not None:
             rows = indices.tolist()
             return crop_each(self.images, rows, drawn.box, drawn.flip, drawn.size, self._memory), chosen
-        rows = indices.to(self.images.device)
+        rows = indices.to(self.images.device, non_blocking=True)
         if channels_last(self.images):
             return self.images.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2), chosen
         return self.images.index_select(0, rows), chosen

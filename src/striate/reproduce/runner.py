@@ -73,7 +73,9 @@ def _trained(
 
 def _name(line: Line, changes: dict[str, Any], seed: int) -> str:
     """The run folder of one training: two that differ in anything have two."""
-    told: tuple[Any, ...] = (line.net, line.size, sorted(changes.items()))
+    # Steps give the same weights replayed or not.
+    learned = sorted((key, value) for key, value in changes.items() if key != "cuda_graph")
+    told: tuple[Any, ...] = (line.net, line.size, learned)
     if line.recipe != "fast":  # which goes without saying: so folders of old are found again
         told += (line.recipe,)
     digest = hashlib.blake2b(repr(told).encode(), digest_size=4).hexdigest()

@@ -5,6 +5,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
+import torch
 from torch import nn
 
 from striate.data.loader import Loader
@@ -30,7 +31,7 @@ class Forecast:
 
 
 def forecast(network: nn.Module, task: Task, loader: Loader, recipe: Recipe, store_bytes: int) -> Forecast:
-    """Count the bytes of one step and time three more.
+    """Count the bytes of one step and time some more.
 
     The network itself is not touched and no random number of the training is used up. From the first of the
     steps on, freed memory is kept where there is plenty of it.
@@ -44,13 +45,14 @@ def forecast(network: nn.Module, task: Task, loader: Loader, recipe: Recipe, sto
     for tensor in (*trial.network.parameters(), *trial.network.buffers(), *memory, *average):
         storages.take(tensor)
     times = []
-    for number in range(4):
+    for number in range(8 if trial.recorded else 4):
         began = time.perf_counter()
         with storages if number == 0 else nullcontext():
-            images, target = loader.batch(order, 0, number % loader.per_epoch)
-            trial.gradients(images, target)
-            trial.optimizer.step()
-            trial.optimizer.zero_grad()
+            # Batches of one size are recorded and replayed within so few steps.
+            images, target = loader.batch(order, 0, 0 if trial.recorded else number % loader.per_epoch)
+            trial.learn(images, target, 1.0)
+        if loader.device.type == "cuda":
+            torch.cuda.synchronize(loader.device)
         if number == 0:
             keep_memory(storages.peak * loader.world, free_memory())
         times.append(time.perf_counter() - began)

@@ -2,8 +2,9 @@
 
 A progress bar, a file, a test or a live page iterates the rows; nothing calls back. Inside a step the order
 is always: learning rate, forward, loss, backward, clip, step, zero. The loss is read from the device only
-where a row is made. A run stopped at any step and resumed gives the weights of the unbroken one, bit for
-bit, on the same machine: see data/loader.py and checkpoint.py.
+where a row is made. A run stopped at any step and resumed gives the weights of the unbroken one: on the same
+machine's CPU bit for bit, on a GPU, whose sums have no fixed order, to rounding: see data/loader.py and
+checkpoint.py.
 """
 
 import math
@@ -21,9 +22,18 @@ from striate.data.loader import Loader
 from striate.errors import BadSetting
 from striate.task import Target, Task
 from striate.training.checkpoint import restore, save_state, save_tensors
-from striate.training.optim import AveragedWeights, make_optimizer, picture_scale, rate, renormalise, set_rate
+from striate.training.optim import (
+    AveragedWeights,
+    make_optimizer,
+    picture_scale,
+    rate,
+    rates_on,
+    renormalise,
+    set_rate,
+)
 from striate.training.recipes import Recipe
 from striate.training.recompute import blocks, recomputed
+from striate.training.recorded import Recorded
 from striate.winograd import Winograd
 
 Row = dict[str, Any]
@@ -92,6 +102,7 @@ class Training:
         device = self.loader.device
         if self.recipe.channels_last:
             self.network.to(memory_format=torch.channels_last)
+        self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = make_optimizer(self.network, self.recipe)
         self.average = AveragedWeights(self.network, self.recipe.ema) if self.recipe.ema else None
         self.loss_sum = torch.zeros((), device=device)
@@ -101,6 +112,16 @@ class Training:
         if self.loader.world > 1:
             # init_sync stays on: every process starts from rank 0's weights.
             self.model = nn.parallel.DistributedDataParallel(self.model)
+        self.replays = Recorded() if self.recorded else None
+        if self.replays is not None:
+            rates_on(device, self.optimizer)
+
+    @property
+    def recorded(self) -> bool:
+        """Whether steps may be replayed: classifiers' on one GPU, where nothing else arranges a step."""
+        alone = self.loader.device.type == "cuda" and self.loader.world == 1
+        free = alone and self.task.whole and not (self.recipe.compile or self.recipe.recompute)
+        return free and bool(self.recipe.cuda_graph)
 
     @property
     def steps(self) -> int:
@@ -119,7 +140,6 @@ class Training:
         Raises:
             BadSetting: the loss is no longer a number.
         """
-        parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.began = time.perf_counter() - self.seconds
         saved = shown = time.perf_counter()
         order, per_epoch = None, self.loader.per_epoch
@@ -134,31 +154,44 @@ class Training:
             set_rate(self.optimizer, rate(self.recipe, self.step, self.steps))
             scale = picture_scale(self.recipe, self.step, self.steps)
             images, target = self.loader.batch(order, epoch, number, scale)
-            self.loss_sum += self.gradients(images, target, self.loader.weight(number))
-            if self.recipe.clip:
-                nn.utils.clip_grad_norm_(parameters, self.recipe.clip)
-            self.optimizer.step()
-            if self.recipe.renorm:
-                renormalise(self.network, self.recipe.renorm)
-            self.optimizer.zero_grad()
+            self.learn(images, target, self.loader.weight(number))
             self.step += 1
             counted += len(images) * self.loader.world
             if self.average is not None:
                 self.average.update(self.step)
-            now = time.perf_counter()
-            speed = counted / (now - timed)
-            if number + 1 == per_epoch:
-                yield self.close_epoch(speed)
-                saved = self.save()
-                timed, counted = time.perf_counter(), 0
-            elif now - shown >= self.row_seconds:
-                shown = now
-                yield self.row("step", speed, loss=self.mean_loss(number + 1))
+            now, last = time.perf_counter(), number + 1 == per_epoch
+            if last or now - shown >= self.row_seconds:
+                loss = self.mean_loss(number + 1)
+                speed = counted / (time.perf_counter() - timed)
+                if last:
+                    yield self.close_epoch(loss, speed)
+                    saved = self.save()
+                    timed, counted = time.perf_counter(), 0
+                else:
+                    shown = now
+                    yield self.row("step", speed, loss=loss)
             stopping = self.stop()  # asked once a step: with several processes all of them answer together
             if stopping or now - saved >= self.checkpoint_seconds:
                 saved = self.save()
             if stopping:
                 return
+
+    def learn(self, images: Tensor, target: Target, weight: float = 1.0) -> None:
+        """One step, whose learning rate is set; recorded and replayed where that is faster."""
+        if self.replays is not None:
+            self.replays(self._learn, images, target, weight)
+        else:
+            self._learn(images, target, weight)
+
+    def _learn(self, images: Tensor, target: Target, weight: float) -> None:
+        """Forward, loss, backward, clip, step, zero."""
+        self.loss_sum += self.gradients(images, target, weight)
+        if self.recipe.clip:
+            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
+        self.optimizer.step()
+        if self.recipe.renorm:
+            renormalise(self.network, self.recipe.renorm)
+        self.optimizer.zero_grad()
 
     def gradients(self, images: Tensor, target: Target, weight: float = 1.0) -> Tensor:
         """Leave `weight` times the mean gradient of a batch in the parameters; returns its loss, detached."""
@@ -198,12 +231,11 @@ class Training:
             "step": self.step,
             "steps": self.steps,
         }
-        lr = self.optimizer.param_groups[0]["lr"]
+        lr = float(self.optimizer.param_groups[0]["lr"])
         return {"row": kind, **place, "lr": lr, "images_per_second": speed, "seconds": self.seconds, **values}
 
-    def close_epoch(self, speed: float) -> Row:
+    def close_epoch(self, loss: float, speed: float) -> Row:
         """The epoch's row, with figures where an evaluation is due."""
-        loss = self.mean_loss(self.loader.per_epoch)
         epoch = self.step // self.loader.per_epoch
         due = epoch % self.recipe.evaluate == 0 or self.step == self.steps
         row = self.row("epoch", speed, loss=loss, **(self.judge() if due else {}))

@@ -18,7 +18,9 @@ from torch.optim.sgd import sgd
 from striate.training.recipes import Recipe
 
 Group = dict[str, Any]
-"""`params`, `lr`, `peak` (the rate that the schedule scales), `weight_decay`, `fresh`, `update`."""
+"""`params`, `lr`, `peak` (the rate that the schedule scales), `weight_decay`, `fresh`, `update`.
+
+`lr` is a number, or a tensor () on the GPU where steps are recorded, which would keep a number for ever."""
 Memory = dict[str, Tensor]
 """What an optimizer remembers of one parameter, under PyTorch's names: `momentum_buffer`, `exp_avg`, ..."""
 Fresh = Callable[[Tensor], Memory]
@@ -30,7 +32,7 @@ class Optimizer:
     """Groups of parameters, a memory for each parameter, and the updates that read both."""
 
     def __init__(self, groups: list[Group]) -> None:
-        self.param_groups = groups
+        self.param_groups, self.share = groups, 1.0
         self.state: dict[nn.Parameter, Memory] = {
             p: group["fresh"](p) for group in groups for p in group["params"]
         }
@@ -144,7 +146,7 @@ def _adamw(group: Group, params: list[Tensor], grads: list[Tensor], memory: list
 
 def _fresh_adadelta(parameter: Tensor) -> Memory:
     zeros = {key: torch.zeros_like(parameter) for key in ("square_avg", "acc_delta")}
-    return {"step": torch.zeros(()), **zeros}
+    return {"step": torch.zeros((), device=parameter.device), **zeros}
 
 
 def _adadelta(group: Group, params: list[Tensor], grads: list[Tensor], memory: list[Memory]) -> None:
@@ -155,6 +157,7 @@ def _adadelta(group: Group, params: list[Tensor], grads: list[Tensor], memory: l
         [m["square_avg"] for m in memory],
         [m["acc_delta"] for m in memory],
         [m["step"] for m in memory],
+        capturable=isinstance(group["lr"], Tensor),
         lr=group["lr"],
         rho=0.95,
         eps=1e-8,
@@ -174,8 +177,12 @@ def _muon(
         buffer = kept["momentum_buffer"].mul_(momentum).add_(grad)
         step = grad.add(buffer, alpha=momentum).permute(0, 2, 3, 1)
         step = orthogonal(step.flatten(1)).view(step.shape).permute(0, 3, 1, 2)
-        parameter.mul_((1 - group["lr"] * group["weight_decay"]) * len(parameter) ** 0.5 / parameter.norm())
-        parameter.add_(step, alpha=-group["lr"])
+        lr = group["lr"]
+        parameter.mul_((1 - lr * group["weight_decay"]) * len(parameter) ** 0.5 / parameter.norm())
+        if isinstance(lr, Tensor):
+            parameter.addcmul_(step, lr, value=-1)
+        else:
+            parameter.add_(step, alpha=-lr)
 
 
 def orthogonal(matrix: Tensor, rounds: int = 3) -> Tensor:
@@ -231,8 +238,20 @@ def renormalise(network: nn.Module, limit: float) -> None:
 
 def set_rate(optimizer: Optimizer, share: float) -> None:
     """Give every group `share` of its peak learning rate."""
+    if share == optimizer.share:
+        return  # on a GPU each group's would be a kernel
+    optimizer.share = share
     for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * share
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(group["peak"] * share)
+        else:
+            group["lr"] = group["peak"] * share
+
+
+def rates_on(device: torch.device, optimizer: Optimizer) -> None:
+    """Keep the groups' rates where a recorded step reads them."""
+    for group in optimizer.param_groups:
+        group["lr"] = torch.tensor(group["peak"], device=device)
 
 
 class AveragedWeights:

@@ -136,8 +136,7 @@ def move(target: Target, drawn: Warp) -> Target:
     corners = drawn.move_points(target["boxes"].view(batch, 2 * most, 2)).view(batch, most, 2, 2)
     whole = torch.cat([corners.amin(2), corners.amax(2)], dim=-1)
     height, width = (side * drawn.scale for side in drawn.size)
-    edge = whole.new_tensor([width, height, width, height])
-    boxes = torch.minimum(whole.clamp(min=0), edge)
+    boxes = torch.stack([whole[..., 0::2].clamp(0, width), whole[..., 1::2].clamp(0, height)], -1).flatten(-2)
     before, after = (_sides(box) for box in (whole, boxes))
     left = after.prod(-1) / before.prod(-1).clamp(min=1e-6)
     gone, cut = after.prod(-1) <= 0, (left < VISIBLE) | (after.amin(-1) < SMALLEST)
@@ -147,7 +146,8 @@ def move(target: Target, drawn: Warp) -> Target:
         "crowd": (target["crowd"] | cut) & ~gone,
     }
     if "outlines" in target:
-        moved["outlines"] = [_moved(outlines, drawn, i) for i, outlines in enumerate(target["outlines"])]
+        here = drawn.cpu()
+        moved["outlines"] = [_moved(outlines, here, i) for i, outlines in enumerate(target["outlines"])]
     return moved
 
 
@@ -156,7 +156,7 @@ def _moved(outlines: Outlines, drawn: Warp, picture: int) -> Outlines:
     ends = torch.tensor(
         [outlines.offset, [a + b for a, b in zip(outlines.offset, outlines.scale, strict=True)]]
     )
-    start, end = drawn.move_points(ends.to(drawn.dx.device), picture).tolist()
+    start, end = drawn.move_points(ends, picture).tolist()
     return replace(outlines, scale=(end[0] - start[0], end[1] - start[1]), offset=(start[0], start[1]))
 
 

@@ -53,7 +53,7 @@ class Anchors(AnchorGenerator):
         """For every picture the boxes of all its maps, finest first, (n, 4) in pixels of the window."""
         first = feature_maps[0]
         self.set_cell_anchors(first.dtype, first.device)
-        strides = [[torch.tensor(stride, device=first.device)] * 2 for stride in self.strides]
+        strides: Any = [[stride] * 2 for stride in self.strides]
         boxes = torch.cat(self.grid_anchors([list(found.shape[-2:]) for found in feature_maps], strides))
         return [boxes] * len(image_list.image_sizes)
 
@@ -109,8 +109,11 @@ class Faster(nn.Module):
         maps = {str(level): found for level, found in enumerate(self.features(x))}
         sizes = [(x.shape[2], x.shape[3])] * len(x)
         truth = None if target is None else self._truth(target, sizes[0])
-        proposals, first = self.propose(ImageList(x, sizes), maps, truth)
-        found, second = self.judge(maps, proposals, sizes, truth)
+        # Half precision knows no pixel between 256 and 258: where the boxes are is computed in float32.
+        with torch.autocast(x.device.type, enabled=False):
+            maps = {level: found.float() for level, found in maps.items()}
+            proposals, first = self.propose(ImageList(x, sizes), maps, truth)
+            found, second = self.judge(maps, proposals, sizes, truth)
         if target is not None:
             return {name.removeprefix("loss_"): term for name, term in (first | second).items()}
         for one in found:

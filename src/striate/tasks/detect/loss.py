@@ -45,7 +45,7 @@ def loss(output: Any, target: Target, smoothing: float = 0.0) -> dict[str, Tenso
     cross = binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(2)
     cross = cross + torch.xlogy(sure, sure) + torch.xlogy(1 - sure, 1 - sure)
     ignored = (within(target["boxes"], cells) & target["crowd"][..., None]).any(1) & (share.quality == 0)
-    learned = share.quality > 0
+    learned = (share.quality > 0).nonzero(as_tuple=True)
     truth = target["boxes"].gather(1, share.thing[..., None].expand(-1, -1, 4))[learned]
     off = apart(boxes[learned], truth)
     return {

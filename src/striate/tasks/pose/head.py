@@ -135,7 +135,7 @@ class DeepPose(nn.Module):
 
     def _cascade(self, x: Tensor, begin: Callable[[int, Tensor, Tensor], Tensor]) -> Joints:
         """All stages; a later one starts at `begin(stage, points of the one before, sides of the window)`."""
-        side = torch.tensor([x.shape[3], x.shape[2]], device=x.device, dtype=torch.float32)
+        side = torch.tensor([x.shape[3], x.shape[2]], dtype=torch.float32).to(x.device, non_blocking=True)
         *_, last = self.backbone.stages(x).values()
         points = [(self.head(self.look(last)).float().view(-1, self.joints, 2) + 0.5) * side]
         for stage, refine in enumerate(self.refine):
@@ -201,7 +201,7 @@ def crops(x: Tensor, points: Tensor) -> Tensor:
         x = x.expand(-1, 3, -1, -1)
     line = torch.linspace(-SHARE, SHARE, SEEN, device=x.device)
     y, x_ = torch.meshgrid(line, line, indexing="ij")
-    side = torch.tensor([width, height], device=x.device, dtype=torch.float32)
+    side = torch.tensor([width, height], dtype=torch.float32).to(x.device, non_blocking=True)
     centre = points / side * 2 - 1
     grid = centre[:, :, None, None] + torch.stack([x_, y], dim=-1)
     found = grid_sample(x, grid.flatten(1, 2).to(x.dtype), align_corners=False)
