@@ -135,7 +135,7 @@ class DeepPose(nn.Module):
 
     def _cascade(self, x: Tensor, begin: Callable[[int, Tensor, Tensor], Tensor]) -> Joints:
         """All stages; a later one starts at `begin(stage, points of the one before, sides of the window)`."""
-        side = torch.tensor([x.shape[3], x.shape[2]], dtype=torch.float32).to(x.device, non_blocking=True)
+        side = torch.tensor([x.shape[3], x.shape[2]], device=x.device, dtype=torch.float32)
         *_, last = self.backbone.stages(x).values()
         points = [(self.head(self.look(last)).float().view(-1, self.joints, 2) + 0.5) * side]
         for stage, refine in enumerate(self.refine):
