@@ -4,8 +4,8 @@
 
 `resnet18@224x256` is ResNet-18 on batches of 256 pictures of 224×224; 10 classes, SGD with momentum 0.9 and
 weight decay, bfloat16 products. Ours is the whole training, from uint8 pictures in the GPU's memory: batch,
-shift, mirror, normalise, step. The loops are handed one finished batch again and again, and train the same
-network:
+shift, mirror, normalise, step (with Nesterov's momentum). The loops are handed one finished batch again and
+again, wait for the GPU every five steps, and train the same network:
 
 ours        as `striate train` does it: a step is replayed where launching its kernels takes longest
 eager       ours with `--set cuda_graph=no`

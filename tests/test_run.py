@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -236,3 +237,14 @@ def test_pictures_that_were_not_mirrored_are_not_judged_so() -> None:
     for channels, tta in ((1, False), (3, True)):
         assert _decided(RECIPES["sprint"], Prepare((32, 32), channels), True, True).tta is tta
     assert not _decided(RECIPES["sprint"], Prepare((32, 32), 3), False, True).tta
+
+
+def test_steps_of_our_own_networks_may_be_recorded_and_those_of_others_where_they_say_so() -> None:
+    for ours, asked, graph in (
+        (True, None, True),
+        (False, None, False),
+        (True, False, False),
+        (False, True, True),
+    ):
+        recipe = replace(RECIPES["fast"], cuda_graph=asked)
+        assert _decided(recipe, Prepare((32, 32), 3), True, ours).cuda_graph is graph

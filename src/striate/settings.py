@@ -65,8 +65,12 @@ def new(given: dict[str, Any], changes: dict[str, Any]) -> Settings:
     return Settings(task, data, net, recipe, recipe_name=name, **given)
 
 
+GOES_ON_WITH = ("epochs", "cuda_graph")
+"""What of a recipe may differ when a run is resumed: how long it is, and what changes no weight."""
+
+
 def resumed(folder: Path, given: dict[str, Any], changes: dict[str, Any]) -> Settings:
-    """The settings saved in `folder`, with more or fewer epochs if asked.
+    """The settings saved in `folder`, with more or fewer epochs if asked, and with steps replayed or not.
 
     Raises:
         BadRun: something else was given that differs from what the run was started with.
@@ -91,7 +95,7 @@ def resumed(folder: Path, given: dict[str, Any], changes: dict[str, Any]) -> Set
     now = {"recipe": settings.recipe_name, **before} | {k: getattr(recipe, k) for k in changes}
     asked |= {key: getattr(wanted, key) for key in changes}
     for key, value in asked.items():
-        if key != "epochs" and value != now[key]:
+        if key not in GOES_ON_WITH and value != now[key]:
             raise BadRun(
                 f"{folder.parent}: cannot resume with {key} {value}: the run was started with {now[key]}. "
                 f"Leave {key} as it was, or train a new run without --resume."
@@ -103,6 +107,5 @@ def resumed(folder: Path, given: dict[str, Any], changes: dict[str, Any]) -> Set
             f"{folder.parent}: was trained from a module of your own, {saved['net'][1:-1]}: "
             "go on with it from Python, st.train(net=MODULE, out=..., resume=True)."
         )
-    return (
-        replace(settings, recipe=replace(recipe, epochs=wanted.epochs)) if "epochs" in changes else settings
-    )
+    anew = {key: getattr(wanted, key) for key in GOES_ON_WITH if key in changes}
+    return replace(settings, recipe=replace(recipe, **anew))

@@ -13,7 +13,9 @@ from striate.data.prepare import Prepare
 from striate.data.source import Split
 from striate.data.store import decode
 from striate.errors import BadSetting
+from striate.models import MODELS
 from striate.tasks import TASKS
+from striate.training.evaluate import figures
 from striate.training.loop import Training
 from striate.training.recipes import RECIPES, Recipe
 
@@ -29,21 +31,27 @@ def steady(monkeypatch) -> None:
 
 
 TASK = TASKS["classify"]
+FACTS = {"classes": list("0123456789")}
 NIELSEN = "conv5-20, pool2, relu, conv5-40, pool2, relu, fc100, relu, dropout0.5, softmax10"
 
 
-def training(recipe: Recipe, net: str | nn.Module = "resnet20", folder=None, **options) -> Training:
+def training(
+    recipe: Recipe, net: str | nn.Module = "resnet20", folder=None, side=32, channels=3, **options
+) -> Training:
+    """On 203 pictures of noise, judged on them after every epoch."""
     rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (203, 3, 32, 32), dtype=np.uint8)
-    store = decode(Split(pixels, {"label": rng.integers(0, 10, 203)}), Prepare((32, 32), 3), TASK.targets)
+    pixels = rng.integers(0, 256, (203, channels, side, side), dtype=np.uint8)
+    prepare = Prepare((side, side), channels, mean=(0.5,) * channels, std=(0.25,) * channels)
+    store = decode(Split(pixels, {"label": rng.integers(0, 10, 203)}), prepare, TASK.targets)
     device = torch.device("cuda", 0)
     store.move(device)
     torch.manual_seed(0)
-    network = models.network(net, classes=10, channels=3, size=(32, 32)) if isinstance(net, str) else net
-    network.to(device)
-    prepare = Prepare((32, 32), 3, mean=(0.5,) * 3, std=(0.25,) * 3)
+    if isinstance(net, str):
+        net = models.network(net, classes=10, channels=channels, size=(side, side))
+    network = net.to(device)
     loader = Loader(store, prepare, recipe.batch, 0, shift=4, flip=True, device=device)
-    return Training(network, TASK, loader, recipe, dict, folder, **options)
+    judge = lambda: figures(network, TASK, FACTS, store, prepare)  # noqa: E731
+    return Training(network, TASK, loader, recipe, judge, folder, **options)
 
 
 def weights(work: Training) -> list[Tensor]:
@@ -76,11 +84,12 @@ def test_replayed_steps_give_the_weights_of_steps_that_are_run(case: str) -> Non
     assert [r["loss"] for r in plain.rows] == pytest.approx([r["loss"] for r in recorded.rows], rel=1e-3)
 
 
-def test_dropout_draws_other_numbers_in_every_replay(tmp_path) -> None:
+def test_dropout_draws_other_numbers_in_every_replay() -> None:
     recipe = replace(FAST, optimizer="sgd", momentum=0.0)
     plain, recorded = training(recipe, NIELSEN), training(replace(recipe, cuda_graph=True), NIELSEN)
     for one, other in zip(weights(plain), weights(recorded), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    assert recorded.replays is not None and recorded.replays.graphs
 
 
 def test_stopped_among_replays_and_resumed(tmp_path) -> None:
@@ -89,9 +98,23 @@ def test_stopped_among_replays_and_resumed(tmp_path) -> None:
     first = training(recipe, NIELSEN, tmp_path, stop=lambda: first.step == 30)
     list(first.run())
     second = training(recipe, NIELSEN, tmp_path)
+    assert first.replays is not None and first.replays.graphs
     assert second.resume() and second.step == 30
     for one, other in zip(whole, weights(second), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+ZOO = "lenet5 alexnet zfnet googlenet googlenet-bn vgg11-lrn resnet18 plain20 farabet convnetjs-mnist fast"
+
+
+@pytest.mark.parametrize("net", ZOO.split())
+def test_the_networks_of_the_zoo_can_be_recorded_and_judged_between_replays(net: str) -> None:
+    entry = MODELS[net]
+    recipe = replace(FAST, epochs=2, cuda_graph=True, lr=1e-3, precision="auto")
+    work = training(recipe, net, side=entry.size, channels=entry.channels)
+    weights(work)
+    assert work.replays is not None and work.replays.graphs
+    assert all("accuracy" in row for row in work.rows)
 
 
 class Asks(nn.Module):
@@ -106,6 +129,6 @@ class Asks(nn.Module):
         return answer * 2 if float(answer.detach().mean()) > 0 else answer
 
 
-def test_a_network_that_asks_for_values_is_not_recorded_and_is_told(tmp_path) -> None:
+def test_a_network_that_asks_for_values_is_not_recorded_and_is_told() -> None:
     with pytest.raises(BadSetting, match="cuda_graph=no"):
         weights(training(replace(FAST, cuda_graph=True), Asks()))

@@ -155,7 +155,7 @@ class Loader:
             # torch.manual_seed takes 0.2 ms: a stack trace for each kind of device that is not there.
             torch.default_generator.manual_seed(seed)
             if self.device.type == "cuda":
-                torch.cuda.manual_seed(seed)
+                torch.cuda.manual_seed_all(seed)
         else:
             torch.manual_seed(seed)
 

@@ -112,7 +112,7 @@ class Distance(nn.Module):
 
     def penalties(self, x: Tensor) -> Tensor:
         """The paper's y_i: the squared distance of x to each code."""
-        return (x[:, None] - self.codes).square().sum(2)
+        return x.square().sum(1, keepdim=True) + self.codes.square().sum(1) - 2 * x @ self.codes.T
 
     def forward(self, x: Tensor) -> Tensor:
         return self.penalties(x) / -self.temperature

@@ -14,8 +14,7 @@ from striate.errors import BadData, BadSetting
 from striate.task import Facts, Task
 
 EVALUATION_PIXELS = 256 * 128 * 128
-"""Pixels of a forward pass's pictures, 256 of them at most; eight times both on a GPU. No figure depends on
-it."""
+"""Pixels of a forward pass's pictures, 256 of them at most, on a GPU 2,048; no figure depends on it."""
 
 
 @torch.inference_mode()
@@ -43,8 +42,8 @@ def outputs(
     parameter = next(network.parameters())
     rank, world = share
     _, height, width = prepare.input
-    most = max(1, min(256, EVALUATION_PIXELS // (height * width)))
-    batch = batch or (8 * most if parameter.is_cuda else most)
+    most = 2048 if parameter.is_cuda else 256
+    batch = batch or max(1, min(most, EVALUATION_PIXELS // (height * width)))
     parts = torch.arange(rank, len(store), world).split(batch)
     for number, rows in enumerate(parts):
         for soon in parts[number : number + 1 + store.lead]:

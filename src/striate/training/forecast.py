@@ -45,7 +45,7 @@ def forecast(network: nn.Module, task: Task, loader: Loader, recipe: Recipe, sto
     for tensor in (*trial.network.parameters(), *trial.network.buffers(), *memory, *average):
         storages.take(tensor)
     times = []
-    for number in range(8 if trial.recorded else 4):
+    for number in range(9 if trial.recorded else 4):
         began = time.perf_counter()
         with storages if number == 0 else nullcontext():
             # Batches of one size are recorded and replayed within so few steps.

@@ -113,7 +113,7 @@ class Training:
             # init_sync stays on: every process starts from rank 0's weights.
             self.model = nn.parallel.DistributedDataParallel(self.model)
         self.replays = Recorded() if self.recorded else None
-        if self.replays is not None:
+        if device.type == "cuda":  # recorded or not: the rates are rounded alike
             rates_on(device, self.optimizer)
 
     @property
@@ -231,7 +231,7 @@ class Training:
             "step": self.step,
             "steps": self.steps,
         }
-        lr = float(self.optimizer.param_groups[0]["lr"])
+        lr = self.optimizer.param_groups[0]["peak"] * self.optimizer.share
         return {"row": kind, **place, "lr": lr, "images_per_second": speed, "seconds": self.seconds, **values}
 
     def close_epoch(self, loss: float, speed: float) -> Row:

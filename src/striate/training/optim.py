@@ -20,7 +20,7 @@ from striate.training.recipes import Recipe
 Group = dict[str, Any]
 """`params`, `lr`, `peak` (the rate that the schedule scales), `weight_decay`, `fresh`, `update`.
 
-`lr` is a number, or a tensor () on the GPU where steps are recorded, which would keep a number for ever."""
+`lr` is a number, on a GPU a tensor (): a recorded step would keep a number for ever."""
 Memory = dict[str, Tensor]
 """What an optimizer remembers of one parameter, under PyTorch's names: `momentum_buffer`, `exp_avg`, ..."""
 Fresh = Callable[[Tensor], Memory]
@@ -29,7 +29,10 @@ Update = Callable[[Group, list[Tensor], list[Tensor], list[Memory]], None]
 
 
 class Optimizer:
-    """Groups of parameters, a memory for each parameter, and the updates that read both."""
+    """Groups of parameters, a memory for each parameter, and the updates that read both.
+
+    `share` is what `set_rate` made of the peak rates.
+    """
 
     def __init__(self, groups: list[Group]) -> None:
         self.param_groups, self.share = groups, 1.0
@@ -249,7 +252,7 @@ def set_rate(optimizer: Optimizer, share: float) -> None:
 
 
 def rates_on(device: torch.device, optimizer: Optimizer) -> None:
-    """Keep the groups' rates where a recorded step reads them."""
+    """Keep the groups' rates as tensors on the GPU, where a recorded step reads them."""
     for group in optimizer.param_groups:
         group["lr"] = torch.tensor(group["peak"], device=device)
 

@@ -16,9 +16,9 @@ from striate.task import Target
 
 Learn = Callable[[Tensor, Target, float], None]
 
-EAGER = 3
-"""Steps of a shape that are run before one is recorded: libraries choose their kernels in the first."""
-
+EAGER = 4
+"""Steps of a shape that are run before one is recorded: libraries choose their kernels in the first, and the
+last two are timed."""
 
 LAUNCHING = 0.7
 """Share of a step that launching its kernels must take for it to be recorded."""
@@ -34,8 +34,9 @@ class Recorded:
     def __init__(self) -> None:
         self.graphs: dict[tuple, tuple[torch.cuda.CUDAGraph, list[Tensor]]] = {}
         self.seen: Counter[tuple] = Counter()
-        self.busy: set[tuple] = set()
-        """Shapes whose kernels take longer than their launches."""
+        self.launching: dict[tuple, float] = {}
+        """The share of a shape's steps that launching takes: the larger of two, as other programs' use of the
+        GPU only makes it look smaller."""
         self.pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, learn: Learn, images: Tensor, target: Target, weight: float) -> None:
@@ -47,23 +48,26 @@ class Recorded:
             for kept, new in zip(inputs, batch, strict=True):
                 kept.copy_(new, non_blocking=True)
             graph.replay()
-        elif shape in self.busy or self.seen[shape] < EAGER:
-            self._eager(shape, learn, images, target, weight)
+        elif self.seen[shape] < EAGER:
+            self.seen[shape] += 1
+            if self.seen[shape] <= EAGER - 2:
+                learn(images, target, weight)
+            else:
+                self._time(shape, learn, images, target, weight)
+        elif self.launching[shape] < LAUNCHING:
+            learn(images, target, weight)
         else:
             self._record(shape, learn, images, target, weight)
 
-    def _eager(self, shape: tuple, learn: Learn, images: Tensor, target: Target, weight: float) -> None:
-        """One step as it is; the last of the first ones is timed."""
-        self.seen[shape] += 1
-        if self.seen[shape] != EAGER:
-            return learn(images, target, weight)
+    def _time(self, shape: tuple, learn: Learn, images: Tensor, target: Target, weight: float) -> None:
+        """One step as it is, and how much of it launching takes."""
         torch.cuda.synchronize()
         began = time.perf_counter()
         learn(images, target, weight)
         launched = time.perf_counter() - began
         torch.cuda.synchronize()
-        if launched < LAUNCHING * (time.perf_counter() - began):
-            self.busy.add(shape)
+        share = launched / (time.perf_counter() - began)
+        self.launching[shape] = max(share, self.launching.get(shape, 0.0))
 
     def _record(self, shape: tuple, learn: Learn, images: Tensor, target: Target, weight: float) -> None:
         """Record a step, which computes nothing, and replay it."""
@@ -76,8 +80,9 @@ class Recorded:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as why:
+            first = str(why.__context__ or why).splitlines()[0]
             raise BadSetting(
-                f"cuda_graph: a step of this network cannot be recorded ({str(why).splitlines()[0]}); "
+                f"cuda_graph: a step of this network cannot be recorded ({first}); "
                 "one that asks for values while it computes never can: --set cuda_graph=no."
             ) from why
         self.graphs[shape] = graph, inputs

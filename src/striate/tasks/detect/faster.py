@@ -5,6 +5,7 @@ backbone, sizes that fit pictures of a plain machine, and everything around it.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -110,7 +111,8 @@ class Faster(nn.Module):
         sizes = [(x.shape[2], x.shape[3])] * len(x)
         truth = None if target is None else self._truth(target, sizes[0])
         # Half precision knows no pixel between 256 and 258: where the boxes are is computed in float32.
-        with torch.autocast(x.device.type, enabled=False):
+        half = x.device.type in ("cpu", "cuda") and torch.is_autocast_enabled(x.device.type)
+        with torch.autocast(x.device.type, enabled=False) if half else nullcontext():
             maps = {level: found.float() for level, found in maps.items()}
             proposals, first = self.propose(ImageList(x, sizes), maps, truth)
             found, second = self.judge(maps, proposals, sizes, truth)

@@ -27,5 +27,5 @@ def loss(output: Output, target: Target, smoothing: float = 0.0) -> dict[str, Te
         logits.float(), mask, weights, ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum"
     )
     known = mask != IGNORED
-    count = known.sum() if weights is None else (weights[mask.masked_fill(~known, 0)] * known).sum()
+    count = known.sum() if weights is None else weights[mask[known]].sum()
     return {"cross_entropy": total / count.clamp(min=1)}
