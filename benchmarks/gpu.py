@@ -125,6 +125,8 @@ def main() -> None:
     parser.add_argument("--compiled", default="")
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
+    if not torch.cuda.is_available():
+        parser.error("there is no NVIDIA GPU here that PyTorch can use.")
     print(f"{torch.cuda.get_device_name(0)}, PyTorch {torch.__version__}; pictures a second")
     print(f"{'':22}" + "".join(f"{way:>11}" for way in ("ours", "eager", "tuned", "reference", "compiled")))
     for what in asked.nets.split(","):
