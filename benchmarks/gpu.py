@@ -20,7 +20,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -58,8 +57,9 @@ def ours(net: str, side: int, batch: int, graph: bool) -> Iterator[float]:
     store.move(GPU)
     augment = {} if channels == 1 else {"shift": side // 8, "flip": True}
     loader = Loader(store, prepare, batch, 0, device=GPU, **augment)
-    recipe = Recipe(epochs=10**6, batch=batch, optimizer="sgd", lr=1e-3, weight_decay=1e-4)
-    work = Training(network(net, side), task, loader, replace(recipe, cuda_graph=graph), evaluate=dict)
+    settings = {"optimizer": "sgd", "lr": 1e-3, "weight_decay": 1e-4, "cuda_graph": graph}
+    recipe = Recipe(epochs=10**6, batch=batch, **settings)
+    work = Training(network(net, side), task, loader, recipe, evaluate=dict)
     rows = work.run()
     for _ in range(3):
         next(rows)

@@ -97,11 +97,13 @@ def profile(setup: Experiment, rounds: int = 5) -> Profile:
         for layout in ("channels-last", "contiguous")
     }
     layout = "channels-last" if setup.recipe.channels_last else "contiguous"
+    with cast:
+        layers = tuple(_layers(plain_part(network), images, rounds, way))
     return Profile(
         peak=peak(images.device, torch.bfloat16 if isinstance(cast, torch.autocast) else torch.float32),
         batch=len(images),
         step=len(images) / speeds[layout][setup.recipe.batch],
-        layers=tuple(_layers(plain_part(network), images, rounds, way, cast)),
+        layers=layers,
         speeds=speeds,
     )
 
@@ -127,22 +129,15 @@ def _speed(setup: Experiment, channels_last: bool, batch: int) -> float:
     return len(loader.store) / forecast(setup.network, setup.task, loader, recipe, 0).seconds
 
 
-def _layers(
-    network: nn.Module,
-    images: Tensor,
-    rounds: int,
-    way: AbstractContextManager,
-    cast: AbstractContextManager,
-) -> list[LayerTime]:
-    """Every module without children that ran, in the order it ran; `way` is how convolutions are computed and
-    `cast` in what precision."""
+def _layers(network: nn.Module, images: Tensor, rounds: int, way: AbstractContextManager) -> list[LayerTime]:
+    """Every module without children that ran, in the order it ran; `way` is how convolutions are computed."""
     fed: dict[str, Tensor] = {}
     parts = {name: part for name, part in network.named_modules() if not any(part.children())}
     hooks = [
         part.register_forward_pre_hook(lambda _, x, name=name: fed.setdefault(name, x[0].detach().clone()))
         for name, part in parts.items()
     ]
-    with torch.no_grad(), cast:
+    with torch.no_grad():
         network(images)
     for hook in hooks:
         hook.remove()
@@ -151,7 +146,7 @@ def _layers(
     kinds = {row.name: row.kind for row in rows}
     found = []
     for number, (name, x) in enumerate(fed.items()):
-        with way, cast:
+        with way:
             forward, backward, output = _alone(parts[name], x, wants_input=number > 0, rounds=rounds)
         kind = kinds.get(name, type(parts[name]).__name__.lower())
         size, passes = tuple(output.shape[1:]), 3 if number else 2
