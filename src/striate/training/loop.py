@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from striate.data.loader import Loader
 from striate.errors import BadSetting
+from striate.smallmaps import SmallMaps
 from striate.task import Target, Task
 from striate.training.checkpoint import restore, save_state, save_tensors
 from striate.training.optim import (
@@ -69,9 +70,12 @@ def precision(recipe: Recipe, device: torch.device) -> AbstractContextManager:
 
 
 def convolutions(network: nn.Module, recipe: Recipe, device: torch.device) -> AbstractContextManager:
-    """Winograd's convolutions where they may be faster, else PyTorch's."""
-    plain = recipe.channels_last and recipe.precision != "bfloat16" and not recipe.compile
-    return Winograd(network) if recipe.winograd and plain and device.type == "cpu" else nullcontext()
+    """On a CPU other ways to convolve, or to learn filters, where they may be faster; else PyTorch's."""
+    if device.type != "cpu" or not recipe.channels_last or recipe.compile:
+        return nullcontext()
+    if recipe.precision == "bfloat16":
+        return SmallMaps(network) if torch.cpu.get_capabilities().get("amx_bf16") else nullcontext()
+    return Winograd(network) if recipe.winograd else nullcontext()
 
 
 @dataclass
