@@ -9,18 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from striate import models, winograd
+from striate import models
 from striate.models.folding import for_inference
 from striate.models.fused import FusedConv
 from striate.tasks import TASKS
 from striate.training.loop import Step
 from striate.training.recipes import Recipe
-from striate.winograd import Convolution, Room, Winograd, convolve, pays, transformed
+from striate.winograd import Convolution, Room, Winograd, convolution, convolve, pays, plan, plans
 
 CPU = torch.device("cpu")
 
 
-def near(found: Tensor, expected: Tensor, tolerance: float = 3e-5) -> bool:
+def near(found: Tensor, expected: Tensor, tolerance: float = 1e-4) -> bool:
     """Within so much of the largest value."""
     return bool((found - expected).abs().max() <= tolerance * expected.abs().max())
 
@@ -30,11 +30,11 @@ def gradients(y: Tensor, dy: Tensor, of: list[Tensor]) -> list[Tensor]:
 
 
 @given(
-    n=st.integers(1, 5), c=st.integers(1, 9), o=st.integers(1, 9), h=st.integers(1, 14), w=st.integers(1, 14),
-    block=st.sampled_from([1, 2000, 1 << 20]), bias=st.booleans(), last=st.booleans(),
+    n=st.integers(1, 5), c=st.integers(1, 9), o=st.integers(1, 9), h=st.integers(1, 17), w=st.integers(1, 17),
+    block=st.sampled_from([1, 2000, 1 << 20]), whole=st.booleans(), bias=st.booleans(), last=st.booleans(),
 )  # fmt: skip
 def test_results_and_gradients_are_direct_convolutions(
-    n: int, c: int, o: int, h: int, w: int, block: int, bias: bool, last: bool
+    n: int, c: int, o: int, h: int, w: int, block: int, whole: bool, bias: bool, last: bool
 ) -> None:
     torch.manual_seed(n + 10 * h + 200 * w)
     x = torch.randn(n, c, h, w).contiguous(memory_format=torch.channels_last).requires_grad_()
@@ -43,20 +43,25 @@ def test_results_and_gradients_are_direct_convolutions(
     expected = F.conv2d(x, filters, b if bias else None, padding=1)
     dy = torch.randn_like(expected, memory_format=torch.channels_last if last else torch.contiguous_format)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(winograd, "BLOCK", block)  # many blocks, of few rows of one picture, or one of all
+        patch.setattr(convolution, "BLOCK", block)  # many blocks, of few rows of one picture, or one of all
+        patch.setattr(plans, "WHOLE", 16 if whole else 0)
+        plan.cache_clear()
         found = Convolution.apply(x, filters, b if bias else None, Room())
         assert near(found, expected)
         for one, other in zip(gradients(found, dy, leaves), gradients(expected, dy, leaves), strict=True):
             assert near(one, other)
-        clipped = convolve(x.detach(), transformed(filters.detach()), Room(), b.detach(), relu=True)
-    assert near(clipped, F.relu(F.conv2d(x, filters, b, padding=1)).detach(), 1e-4)
+        way = plan(h, w)
+        clipped = convolve(x.detach(), way.transformed(filters.detach()), way, Room(), b.detach(), relu=True)
+        plan.cache_clear()
+    assert near(clipped, F.relu(F.conv2d(x, filters, b, padding=1)).detach(), 2e-4)
 
 
 def test_one_room_serves_layers_of_different_sizes_in_turn() -> None:
     room = Room()
     for n, c, o, side in ((4, 8, 16, 12), (1, 3, 2, 5), (2, 16, 8, 12)):
         x, filters = torch.randn(n, c, side, side), torch.randn(o, c, 3, 3)
-        assert near(convolve(x, transformed(filters), room), F.conv2d(x, filters, padding=1))
+        way = plan(side, side)
+        assert near(convolve(x, way.transformed(filters), way, room), F.conv2d(x, filters, padding=1))
 
 
 OTHERS: dict[str, dict[str, Any]] = {
@@ -99,11 +104,20 @@ def test_a_layer_of_many_channels_is_taken_and_afterwards_as_it_was() -> None:
 
 def test_what_pays() -> None:
     vgg = {64: 224, 128: 112, 256: 56, 512: 28}
-    assert [pays((8, width, side, side), width, "training") for width, side in vgg.items()] == [
-        False, True, True, True,
-    ]  # fmt: skip
-    assert pays((8, 512, 16, 16), 512) and not pays((1, 512, 4, 4), 512, "training")  # one tile, all filters
-    assert not pays((64, 256, 5, 5), 256)  # four tiles of 4x4 for 25 pixels
+    assert all(pays((8, width, side, side), width, "training") for width, side in vgg.items())
+    assert pays((32, 512, 7, 7), 512) and not pays((1, 512, 7, 7), 512)  # a tile, and filters for many
+    assert not pays((64, 64, 15, 15), 64)  # transforms take what multiplications save
+
+
+@pytest.mark.parametrize("side", [3, 7, 13, 15, 28])
+def test_many_channels_are_summed_exactly_enough(side: int) -> None:
+    """Beside the same in double precision: a hundredth of what bfloat16 is off, and less at most."""
+    torch.manual_seed(0)
+    x, filters = torch.randn(4, 256, side, side), torch.randn(64, 256, 3, 3) / 48
+    exactly = F.conv2d(x.double(), filters.double(), padding=1)
+    way = plan(side, side)
+    off = convolve(x, way.transformed(filters), way, Room()) - exactly
+    assert off.norm() < 2e-5 * exactly.norm() and off.abs().max() < 1e-4 * exactly.abs().max()
 
 
 def test_networks_learn_the_same() -> None:
@@ -127,7 +141,7 @@ def test_networks_learn_the_same() -> None:
         not torch.equal(a, b) for a, b in zip(found, expected, strict=True)
     )
     for (name, _), a, b in zip(network.named_parameters(), found, expected, strict=True):
-        assert (a - b).norm() <= 1e-2 * b.norm() + 1e-6, name  # a pool may take its second largest
+        assert (a - b).norm() <= 3e-2 * b.norm() + 1e-6, name  # a pool may take its second largest
 
 
 @pytest.mark.parametrize("net", ["vgg11", "resnet18"])
@@ -141,8 +155,9 @@ def test_answers_take_it_with_filters_transformed_once(net: str) -> None:
         for some in (x, x[:1], x):
             assert near(quick(some), network(some), 1e-4)
         convolutions = [layer for layer in quick.modules() if isinstance(layer, FusedConv)]
-        taken = [layer for layer in convolutions if layer.winograd]
+        taken = [layer for layer in convolutions if layer.way]
         assert taken and all(layer.conv.kernel_size == (3, 3) for layer in taken)
-        points = [layer.points for layer in taken]
+        points = [dict(layer.points) for layer in taken]
         quick(x)
-    assert all(layer.points is before for layer, before in zip(taken, points, strict=True))
+    for layer, before in zip(taken, points, strict=True):
+        assert before and all(layer.points[size] is kept for size, kept in before.items())

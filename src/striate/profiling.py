@@ -2,7 +2,7 @@
 
 A layer is timed alone, forward and backward, on what it is fed in a real batch; the machine's peak is that of
 a large matrix product, measured in the same run, and a convolution with fewer multiplications than it is
-counted with (winograd.py) may be above it. What is no module (additions, the loss, the optimizer) is the
+counted with (winograd) may be above it. What is no module (additions, the loss, the optimizer) is the
 difference to the whole step.
 """
 

@@ -3,7 +3,7 @@
 The operators are those that PyTorch's own compiler calls on CPUs. They want the filters reordered for the
 size of the input; that is done at the first batch of a size, and costs no more than it costs an ordinary
 convolution, which reorders them every time. Where Winograd's way is faster, the filters are transformed for
-it in place of that, and take four times their memory. On many maps of a few cells, where most of a
+it in place of that, and take up to nine times their memory. On many maps of a few cells, where most of a
 filter sees padding, a convolution is computed as the fully connected layer that it is there.
 """
 
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from striate.winograd import Room, convolve, suits, takes, transformed
+from striate.winograd import Plan, Room, convolve, plan, suits, takes
 
 ADDS = (operator.add, operator.iadd, torch.add)
 MANY = 16
@@ -42,10 +42,10 @@ class FusedConv(nn.Module):
         self.output: tuple[int, ...] = ()
         self.filters: Tensor | None = None
         """Reordered for inputs of `size`, which give results of the size `output`."""
-        self.points: Tensor | None = None
-        """The filters as `winograd.transformed` gives them, once they were wanted for any size."""
-        self.winograd = False
-        """Whether inputs of `size` are for them."""
+        self.way: Plan | None = None
+        """Winograd's, where inputs of `size` are for it."""
+        self.points: dict[tuple[int, int], Tensor] = {}
+        """The filters transformed, for each size of tiles that was wanted."""
         self.connected: tuple[Tensor, Tensor] | None = None
         """The biases and weights of a fully connected layer that does the same to inputs of `size`."""
 
@@ -54,8 +54,9 @@ class FusedConv(nn.Module):
             y = self.conv(x) if other is None else self.conv(x) + other
             return F.relu(y) if self.relu else y
         bias = None if self.conv.bias is None else self.conv.bias.detach()
-        if self.winograd and self.points is not None:
-            y = convolve(x, self.points, Room(), bias, relu=self.relu and other is None)
+        if self.way is not None:
+            points = self.points[self.way.size]
+            y = convolve(x, points, self.way, Room(), bias, relu=self.relu and other is None)
             return y if other is None else self._ended(y, other)
         if self.connected is not None:
             n, outputs, height, width = self.output
@@ -78,9 +79,10 @@ class FusedConv(nn.Module):
         if self.size != x.shape:
             weight, size = self.conv.weight.detach(), tuple(x.shape)
             output, connected = self._output(x), None
-            self.winograd = suits(self.conv) and takes(self.conv, x)
-            if self.winograd:
-                self.points = transformed(weight) if self.points is None else self.points
+            self.way = plan(*size[2:]) if suits(self.conv) and takes(self.conv, x) else None
+            if self.way is not None:
+                if self.way.size not in self.points:
+                    self.points[self.way.size] = self.way.transformed(weight)
             elif tiny(self.conv, size, output):
                 connected = connections(self.conv, size, output)
             else:

@@ -1,0 +1,58 @@
+"""The layers of a network that are convolved this way."""
+
+from functools import partial
+from typing import TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+from striate.winograd.convolution import Convolution, Room
+from striate.winograd.plans import pays
+
+NARROWEST = 48
+"""The fewest channels."""
+
+
+class Winograd:
+    """While it is entered, a network's convolutions learn this way where it pays; again and again."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.layers = [layer for layer in network.modules() if suits(layer)]
+        self.room = Room()
+
+    def __enter__(self) -> None:
+        for layer in self.layers:
+            layer.forward = partial(self.run, layer)
+
+    def __exit__(self, *_: object) -> None:
+        for layer in self.layers:
+            del layer.forward
+
+    def run(self, layer: nn.Conv2d, input: Tensor) -> Tensor:
+        """What `layer` makes of its input."""
+        if takes(layer, input, "training"):
+            return Convolution.apply(input, layer.weight, layer.bias, self.room)
+        return nn.Conv2d.forward(layer, input)
+
+
+def suits(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Whether a layer is a 3x3 convolution of stride 1 with a border of one zero, and of enough channels."""
+    return (
+        type(layer) is nn.Conv2d
+        and layer.kernel_size == (3, 3)
+        and layer.stride == layer.dilation == layer.padding == (1, 1)
+        and layer.groups == 1
+        and layer.padding_mode == "zeros"
+        and min(layer.in_channels, layer.out_channels) >= NARROWEST
+    )
+
+
+def takes(layer: nn.Conv2d, x: Tensor, use: str = "ready") -> bool:
+    """Whether a layer that suits should work on x this way."""
+    return (
+        x.dim() == 4
+        and x.dtype == layer.weight.dtype == torch.float32
+        and x.device.type == "cpu"
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and pays(tuple(x.shape), layer.out_channels, use)
+    )
