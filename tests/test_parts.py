@@ -229,7 +229,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
         striate.train(
             task, data, epochs=epochs, batch=8, seed=1, out=folder / task, progress=False, changes=changes
         )
-        for task, epochs in (("pose", 4), ("detect", 6))
+        for task, epochs in (("pose", 4), ("detect", 9))
     )
     return pose, detect
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from striate.winograd.plans import Plan, plan
 
-BLOCK = 1 << 23
-"""Numbers of transformed tiles that are worked on at a time: 32 MB. Or as many as the transformed filters
+BLOCK = 1 << 22
+"""Numbers of transformed tiles that are worked on at a time: 16 MB. Or as many as the transformed filters
 have, which every block reads."""
 
 
