@@ -8,6 +8,7 @@ filter sees padding, a convolution is computed as the fully connected layer that
 """
 
 import operator
+import threading
 from collections.abc import Iterator
 from itertools import product
 from math import prod
@@ -56,7 +57,7 @@ class FusedConv(nn.Module):
         bias = None if self.conv.bias is None else self.conv.bias.detach()
         if self.way is not None:
             points = self.points[self.way.size]
-            y = convolve(x, points, self.way, Room(), bias, relu=self.relu and other is None)
+            y = convolve(x, points, self.way, _room(), bias, relu=self.relu and other is None)
             return y if other is None else self._ended(y, other)
         if self.connected is not None:
             n, outputs, height, width = self.output
@@ -102,6 +103,16 @@ class FusedConv(nn.Module):
             for axis, size in enumerate(self.conv.kernel_size)
         ]
         return (x.shape[0], self.conv.out_channels, *sides)
+
+
+MINE = threading.local()
+"""Each thread's room: memory that is taken anew for every layer costs as much time as the layer."""
+
+
+def _room() -> Room:
+    if not hasattr(MINE, "room"):
+        MINE.room = Room()
+    return MINE.room
 
 
 def tiny(conv: nn.Conv2d, input: tuple[int, ...], output: tuple[int, ...]) -> bool:

@@ -64,7 +64,8 @@ class Room:
         """A tensor of this shape, whose values may be anything."""
         size = torch.Size(shape).numel()
         if name not in self.held or self.held[name].numel() < size:
-            self.held[name] = torch.empty(size)
+            with torch.inference_mode(False):  # may be written later with inference mode off
+                self.held[name] = torch.empty(size)
         return self.held[name][:size].view(shape)
 
 
