@@ -11,8 +11,8 @@ from torch import Tensor
 from striate.winograd.plans import Plan, plan
 
 BLOCK = 1 << 22
-"""Numbers of transformed tiles that are worked on at a time: 16 MB. Or as many as the transformed filters
-have, which every block reads."""
+"""Numbers of transformed tiles that are worked on at a time: 16 MB. Or a quarter of what the transformed
+filters have, which every block reads."""
 
 
 @dataclass
@@ -35,7 +35,7 @@ def blocks(input: tuple[int, ...], outputs: int, way: Plan) -> Iterator[Block]:
     n, h, _, c = input
     down, across, size = way.down.tiles, way.across.tiles, way.down.size
     row = way.numbers // down * max(c, outputs)
-    most = max(BLOCK, len(way.filters) * c * outputs // 2)
+    most = max(BLOCK, len(way.filters) * c * outputs // 4)
     per = max(1, most // (row * down))
     per = ceil(n / ceil(n / per))
     deep = down if way.whole or per > 1 else max(1, most // row)

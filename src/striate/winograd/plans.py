@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 POINTS = {
-    1: (0.68,), 2: (1.0,), 3: (0.38, 1.28), 4: (0.65, 1.54),
+    2: (1.0,), 3: (0.38, 1.28), 4: (0.65, 1.54),
     5: (0.28, 0.85, 1.77), 6: (0.51, 1.0, 1.98), 7: (0.23, 0.68, 1.13, 2.18),
 }  # fmt: skip
-"""Results of a tile along one side -> the points; their negatives, infinity and, for even sizes, 0 too."""
+"""Results of a tile along one side -> the points; their negatives, infinity and, for even sizes, 0 too. From
+two results on, a tile overlaps the next one and no further."""
 
 WHOLE = 16
 """The longest side of a map that is transformed as a whole; larger ones are cut into tiles first."""
@@ -97,8 +98,8 @@ def plan(height: int, width: int) -> Plan:
 
 
 def _side(length: int, whole: bool, by_point: bool) -> Side:
-    """Tiles of two results and more, as a tile overlaps the next one and no further."""
-    size = max(2, min(POINTS, key=lambda m: (ceil(length / m) * (m + 2), m)))
+    """The tiles with the fewest points; its matrices' order for `across` is by point."""
+    size = min(POINTS, key=lambda m: (ceil(length / m) * (m + 2), m))
     tiles = ceil(length / size)
     result, kernel, tile = transforms(size)
     if not whole:
