@@ -123,5 +123,6 @@ def pays(input: tuple[int, ...], outputs: int, use: str = "ready") -> bool:
     n, c, h, w = input
     way, (moving, filtering) = plan(h, w), COSTS[use]
     tiles = n * way.numbers * (c * outputs + moving * (c + outputs))
-    filters = filtering * len(way.filters) * c * outputs
+    reads = way.down.tiles if way.whole else 1
+    filters = filtering * reads * len(way.filters) * c * outputs
     return (tiles + filters + STARTING) * GAIN < 9 * n * h * w * c * outputs
