@@ -15,7 +15,7 @@ from striate.models.fused import FusedConv
 from striate.tasks import TASKS
 from striate.training.loop import Step
 from striate.training.recipes import Recipe
-from striate.winograd import Convolution, Room, Winograd, convolution, convolve, pays, plan, plans
+from striate.winograd import Convolution, Room, Winograd, convolution, convolve, layers, pays, plan, plans
 
 CPU = torch.device("cpu")
 
@@ -78,7 +78,8 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_other_convolutions_stay_as_they_are(name: str) -> None:
+def test_other_convolutions_stay_as_they_are(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "pays", lambda *_: True)
     torch.manual_seed(0)
     settings = {"in_channels": 128, "out_channels": 128, "kernel_size": 3, "padding": 1} | OTHERS[name]
     layer = nn.Conv2d(**settings)
@@ -109,9 +110,30 @@ def test_what_pays() -> None:
     assert not pays((64, 64, 15, 15), 64)  # transforms take what multiplications save
 
 
+def test_a_plan_made_for_answers_serves_training() -> None:
+    plan.cache_clear()
+    plans.transforms.cache_clear()
+    x, filters = torch.randn(2, 8, 7, 7), torch.randn(4, 8, 3, 3)
+    with torch.inference_mode():
+        way = plan(7, 7)
+        convolve(x, way.transformed(filters), way, Room())
+    leaves = [t.requires_grad_() for t in (x, filters)]
+    found = Convolution.apply(x, filters, None, Room()).sum()
+    expected = F.conv2d(x, filters, padding=1).sum()
+    for one, other in zip(*(torch.autograd.grad(y, leaves) for y in (found, expected)), strict=True):
+        assert near(one, other)
+
+
+def test_a_room_keeps_no_graph() -> None:
+    way, room = plan(7, 7), Room()
+    for _ in range(2):
+        answer = convolve(torch.randn(2, 8, 7, 7, requires_grad=True), torch.randn(81, 4, 8), way, room)
+        assert not answer.requires_grad and not any(t.requires_grad for t in room.held.values())
+
+
 @pytest.mark.parametrize("side", [3, 7, 13, 15, 28])
 def test_many_channels_are_summed_exactly_enough(side: int) -> None:
-    """Beside the same in double precision: a hundredth of what bfloat16 is off, and less at most."""
+    """Beside the same in double precision: a hundredth of what bfloat16 would be off."""
     torch.manual_seed(0)
     x, filters = torch.randn(4, 256, side, side), torch.randn(64, 256, 3, 3) / 48
     exactly = F.conv2d(x.double(), filters.double(), padding=1)
@@ -157,9 +179,9 @@ def test_answers_take_it_with_filters_transformed_once(net: str) -> None:
         convolutions = [layer for layer in quick.modules() if isinstance(layer, FusedConv)]
         taken = [layer for layer in convolutions if layer.way]
         assert taken and all(layer.conv.kernel_size == (3, 3) for layer in taken)
-        points = [dict(layer.points) for layer in taken]
+        points = [layer.points for layer in taken]
         quick(x)
     with torch.no_grad():  # in the same memory
         assert near(quick(x), network(x), 1e-4)
     for layer, before in zip(taken, points, strict=True):
-        assert before and all(layer.points[size] is kept for size, kept in before.items())
+        assert layer.points is before is not None

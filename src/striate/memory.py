@@ -5,9 +5,10 @@ while every storage is watched from its first tensor to its last: the peak of wh
 allocator must hold. Convolutional networks run channels-last, as the training loop has them.
 
 What it leaves out: the libraries' own scratch space (up to 7 % in networks measured on a CPU), the room for
-transformed filters and tiles (winograd: under 300 MB for 512 channels), the process before it trains (some
-400 MB of Python and PyTorch), and what a C library keeps of freed memory: some 40 MB after `arrange_memory`,
-which a training calls first, and up to half of the step's own after `keep_memory`, where there is plenty.
+transformed filters and tiles (winograd: some 300 MB for 512 channels in training; in answering 100 MB that
+each thread keeps, and up to nine times the filters), the process before it trains (some 400 MB of Python and
+PyTorch), and what a C library keeps of freed memory: some 40 MB after `arrange_memory`, which a training
+calls first, and up to half of the step's own after `keep_memory`, where there is plenty.
 """
 
 import ctypes

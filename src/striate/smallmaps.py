@@ -1,10 +1,10 @@
 """Gradients of 3x3 filters on small maps in bfloat16, as one matrix product.
 
 Processors with tiles (AMX) multiply 16 rows of a matrix at a time. PyTorch's convolutions give them the rows
-of one picture's map, and on a map of 3 to 7 pixels most of a tile is empty: the gradients of filters take up
-to nine times as long as they should. Here the neighbourhoods of all pixels of many pictures are written out
-as the rows of one matrix (Chellapilla et al. 2006), which keeps the tiles full. Forward, and for the gradient
-of the maps, writing them out costs what it saves.
+of one picture's map, and on a map of 7 pixels across or fewer most of a tile is empty: the gradients of
+filters take up to nine times as long as they should. Here the neighbourhoods of all pixels of many pictures
+are written out as the rows of one matrix (Chellapilla et al. 2006), which keeps the tiles full. Forward, and
+for the gradient of the maps, writing them out costs what it saves.
 
 Everything here is channels last: a pixel's channels lie together.
 """
@@ -24,9 +24,12 @@ BLOCK = 1 << 23
 
 
 def pays(input: tuple[int, ...], outputs: int) -> bool:
-    """Whether it is faster than PyTorch's own for an input (N, C, H, W) and so many outputs; measured."""
+    """Whether it is faster than PyTorch's own for an input (N, C, H, W) and so many outputs: measured.
+
+    It is rows that fill a tile badly, so their number does not matter.
+    """
     wide = input[1] * outputs >= 128 * 256
-    return input[3] <= (7 if wide else 5)
+    return input[0] > 0 and input[3] <= (7 if wide else 5)
 
 
 def filter_gradients(x: Tensor, dy: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ RELUS = (F.relu, torch.relu, torch.relu_, F.relu_)
 
 
 class FusedConv(nn.Module):
-    """relu(conv(x) + other); ReLU and sum are optional. No gradients.
+    """relu(conv(x) + other); ReLU and sum are optional. No gradients, and one thread at a time.
 
     x (B, C, H, W), other of the result's shape -> (B, outputs, ~H/stride, ~W/stride), channels last.
     Whatever oneDNN does not take (another type, no batch, a sum that broadcasts) is computed step by step.
@@ -45,8 +45,8 @@ class FusedConv(nn.Module):
         """Reordered for inputs of `size`, which give results of the size `output`."""
         self.way: Plan | None = None
         """Winograd's, where inputs of `size` are for it."""
-        self.points: dict[tuple[int, int], Tensor] = {}
-        """The filters transformed, for each size of tiles that was wanted."""
+        self.points: tuple[tuple[int, int], Tensor] | None = None
+        """The tiles that were wanted last, and the filters transformed for them."""
         self.connected: tuple[Tensor, Tensor] | None = None
         """The biases and weights of a fully connected layer that does the same to inputs of `size`."""
 
@@ -55,9 +55,8 @@ class FusedConv(nn.Module):
             y = self.conv(x) if other is None else self.conv(x) + other
             return F.relu(y) if self.relu else y
         bias = None if self.conv.bias is None else self.conv.bias.detach()
-        if self.way is not None:
-            points = self.points[self.way.size]
-            y = convolve(x, points, self.way, _room(), bias, relu=self.relu and other is None)
+        if self.way is not None and self.points is not None:
+            y = convolve(x, self.points[1], self.way, _room(), bias, relu=self.relu and other is None)
             return y if other is None else self._ended(y, other)
         if self.connected is not None:
             n, outputs, height, width = self.output
@@ -82,8 +81,8 @@ class FusedConv(nn.Module):
             output, connected = self._output(x), None
             self.way = plan(*size[2:]) if suits(self.conv) and takes(self.conv, x) else None
             if self.way is not None:
-                if self.way.size not in self.points:
-                    self.points[self.way.size] = self.way.transformed(weight)
+                if self.points is None or self.points[0] != self.way.size:
+                    self.points = self.way.size, self.way.transformed(weight)
             elif tiny(self.conv, size, output):
                 connected = connections(self.conv, size, output)
             else:

@@ -10,12 +10,12 @@ Two things make it fast. The matrices of a small map (`WHOLE`) go from all its p
 tiles at once, so that nothing is padded or cut. And all that is not copying is a product of matrices whose
 long side, pictures times channels, lies together in memory. As transforms are products, points need not be
 small integers: POINTS are those that magnify rounding least. Results differ from direct convolution's by up
-to 1e-4 of the largest, a few millionths on average.
+to 1e-4 of the largest, by 1.5e-5 or less in the root mean square.
 
 Everything here is channels last: a pixel's channels lie together.
 """
 
-from striate.winograd.convolution import Convolution, Room, convolve, gradients
+from striate.winograd.convolution import Convolution, Room, convolve
 from striate.winograd.layers import Winograd, suits, takes
 from striate.winograd.plans import Plan, pays, plan
 
@@ -25,7 +25,6 @@ __all__ = [
     "Room",
     "Winograd",
     "convolve",
-    "gradients",
     "pays",
     "plan",
     "suits",

@@ -69,6 +69,7 @@ class Room:
         return self.held[name][:size].view(shape)
 
 
+@torch.no_grad()
 def convolve(
     x: Tensor, points: Tensor, way: Plan, room: Room, bias: Tensor | None = None, relu: bool = False
 ) -> Tensor:

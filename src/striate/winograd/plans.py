@@ -19,7 +19,8 @@ WHOLE = 16
 
 COSTS = {"ready": (145.0, 20.0), "training": (120.0, 80.0)}
 """Multiplications in whose time one number of a tile or a result is transformed, and one of a filter, which
-was transformed before and is only read, or is transformed with its gradient; measured."""
+was transformed before and is only read, or is transformed with its gradient; fitted to measurements, in which
+every row of a whole map's tiles costs the filters once more."""
 STARTING, GAIN = 3e7, 1.05
 """Multiplications in whose time a dozen products are begun, and by how much it has to be faster."""
 
