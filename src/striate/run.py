@@ -190,9 +190,8 @@ class Run:
         if tta is None:
             tta = dense or self.info["recipe"]["tta"]
         self.check_classes(source)
-        self.network.eval()
         output, truth, self.left_out = self.task.look(
-            self.network,
+            self.network.eval() if dense else self.answering,
             source.splits[one_of("split", split, source.splits)],
             self.prepare,
             crops=views or (2 if tta else 1),
