@@ -9,7 +9,6 @@ for the gradient of the maps, writing them out costs what it saves.
 Everything here is channels last: a pixel's channels lie together.
 """
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_input
 
-from striate.winograd import suits
+from striate.winograd import Instead, suits
 
 BLOCK = 1 << 23
 """Numbers of neighbourhoods that are written out at a time: 16 MB."""
@@ -68,23 +67,15 @@ class Convolution(torch.autograd.Function):
         return dx, filter_gradients(x, dy)
 
 
-class SmallMaps:
-    """While it is entered, a network's convolutions learn this way where it pays; again and again."""
+class SmallMaps(Instead):
+    """A network's filters learn this way where it pays."""
 
     def __init__(self, network: nn.Module) -> None:
-        self.layers = [layer for layer in network.modules() if suits(layer) and layer.bias is None]
-
-    def __enter__(self) -> None:
-        for layer in self.layers:
-            layer.forward = partial(self.run, layer)
-
-    def __exit__(self, *_: object) -> None:
-        for layer in self.layers:
-            del layer.forward
+        super().__init__([layer for layer in network.modules() if suits(layer) and layer.bias is None])
 
     def run(self, layer: nn.Conv2d, input: Tensor) -> Tensor:
         """What `layer` makes of its input."""
         last = input.is_contiguous(memory_format=torch.channels_last)
         if input.dtype == torch.bfloat16 and last and pays(tuple(input.shape), layer.out_channels):
             return Convolution.apply(input, layer.weight)
-        return nn.Conv2d.forward(layer, input)
+        return super().run(layer, input)

@@ -16,11 +16,12 @@ Everything here is channels last: a pixel's channels lie together.
 """
 
 from striate.winograd.convolution import Convolution, Room, convolve
-from striate.winograd.layers import Winograd, suits, takes
+from striate.winograd.layers import Instead, Winograd, suits, takes
 from striate.winograd.plans import Plan, pays, plan
 
 __all__ = [
     "Convolution",
+    "Instead",
     "Plan",
     "Room",
     "Winograd",

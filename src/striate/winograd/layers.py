@@ -13,12 +13,11 @@ NARROWEST = 48
 """The fewest channels."""
 
 
-class Winograd:
-    """While it is entered, a network's convolutions learn this way where it pays; again and again."""
+class Instead:
+    """While it is entered, `run` stands in place of some convolutions' own forward; again and again."""
 
-    def __init__(self, network: nn.Module) -> None:
-        self.layers = [layer for layer in network.modules() if suits(layer)]
-        self.room = Room()
+    def __init__(self, layers: list[nn.Conv2d]) -> None:
+        self.layers = layers
 
     def __enter__(self) -> None:
         for layer in self.layers:
@@ -30,9 +29,21 @@ class Winograd:
 
     def run(self, layer: nn.Conv2d, input: Tensor) -> Tensor:
         """What `layer` makes of its input."""
+        return nn.Conv2d.forward(layer, input)
+
+
+class Winograd(Instead):
+    """A network's convolutions learn this way where it pays."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__([layer for layer in network.modules() if suits(layer)])
+        self.room = Room()
+
+    def run(self, layer: nn.Conv2d, input: Tensor) -> Tensor:
+        """What `layer` makes of its input."""
         if takes(layer, input, "training"):
             return Convolution.apply(input, layer.weight, layer.bias, self.room)
-        return nn.Conv2d.forward(layer, input)
+        return super().run(layer, input)
 
 
 def suits(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
