@@ -52,8 +52,9 @@ class NotIdentity(Fast):
 
     def __init__(self) -> None:
         super().__init__(NARROW)
-        for conv in (conv for group in self.groups for conv in (group.conv1, group.conv2)):
-            conv.reset_parameters()
+        for group in self.groups:
+            group.conv1.reset_parameters()
+            group.conv2.reset_parameters()
 
 
 def _without(changes: dict[str, Any], net: str | type[Fast] = "fast-narrow") -> Row:

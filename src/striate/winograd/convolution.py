@@ -205,8 +205,7 @@ def _lay(seen: Tensor, place: Tensor, block: Block, way: Plan, room: Room) -> No
     """Add what tiles see (H, W, numbers) to what is in the place; overlapping tiles add up."""
     n, down, across = block.shape
     if way.whole:
-        place.copy_(seen.view(*place.shape[1:3], n, -1).permute(2, 0, 1, 3))
-        return
+        return _put(seen, place, block, way)
     high, wide = way.size
     tiles = seen.view(high + 2, wide + 2, n, down, across, -1).permute(2, 3, 0, 4, 1, 5)
     channels = tiles.shape[-1]
