@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -90,6 +91,25 @@ def test_stopped_at_any_step_and_resumed(digits, tmp_path, stop_at: int) -> None
     assert same(weights(whole), weights(second))
     assert same(whole.average.average, second.average.average)
     assert [r["loss"] for r in whole.rows] == [r["loss"] for r in second.rows]
+
+
+def test_the_first_convolution_stays_as_it_is_from_some_step_on(digits, tmp_path) -> None:
+    recipe = Recipe(epochs=4, batch=125, optimizer="sgd", lr=0.1, freeze_first=0.5)
+    whole = training(digits, recipe, network(norm=True), tmp_path / "whole")
+    first = next(layer for layer in whole.network.modules() if isinstance(layer, nn.Conv2d))
+    filters, others = [], []
+    for row in whole.run():
+        if row["row"] == "epoch":
+            filters.append(first.weight.clone())
+            others.append(weights(whole)[-1])
+    moved = [not torch.equal(a, b) for a, b in pairwise(filters)]
+    assert moved == [True, False, False] and not any(torch.equal(a, b) for a, b in pairwise(others))
+    assert all(parameter.requires_grad for parameter in first.parameters())
+    broken = training(digits, recipe, network(norm=True), tmp_path / "broken")
+    broken.stop = lambda: broken.step in (3, 11)
+    while not broken.finished:  # resumed before it is fixed, and after
+        list(broken.run())
+    assert same(weights(whole), weights(broken))
 
 
 def test_pictures_grow_from_half_their_size(digits) -> None:

@@ -49,6 +49,14 @@ def test_two_devices_match_one(alone: tuple[Path, float], tmp_path: Path) -> Non
     assert max(differences(alone[0], tmp_path / "two")) < 1e-4
 
 
+def test_what_learns_no_longer_is_not_waited_for(tmp_path: Path) -> None:
+    fixed = [*COMMON, "--epochs", "1", "--set", "freeze_first=0.4", "--out"]
+    for folder, more in (("one", []), ("two", ["--devices", "2"])):
+        done = striate(*fixed, str(tmp_path / folder), *more)
+        assert done.returncode == 0, done.stderr
+    assert max(differences(tmp_path / "one", tmp_path / "two")) < 1e-4
+
+
 def test_two_processes_go_on_with_what_one_began(alone: tuple[Path, float], tmp_path: Path) -> None:
     began = striate(*COMMON, "--epochs", "1", "--out", str(tmp_path / "run"))
     assert began.returncode == 0, began.stderr

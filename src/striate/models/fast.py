@@ -20,6 +20,8 @@ the paper pools 3x3 in the end we take the maximum of whatever is left, so that 
 import torch
 from torch import Tensor, nn
 
+from striate.winograd import before_pool
+
 WIDTHS = (64, 256, 256)
 """Of the network for 94 %; the paper's for 95 % has (128, 384, 384)."""
 NARROW = (32, 128, 256)
@@ -39,6 +41,7 @@ class Group(nn.Module):
     def __init__(self, depth: int, width: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(depth, width, 3, padding=1, bias=False)
+        before_pool(self.conv1)
         self.pool = nn.MaxPool2d(2)
         self.norm1 = norm(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from striate.winograd import Plan, Room, convolve, plan, suits, takes
+from striate.winograd import Plan, Room, convolve, even, plan, suits, takes
 
 ADDS = (operator.add, operator.iadd, torch.add)
 MANY = 16
@@ -79,7 +79,8 @@ class FusedConv(nn.Module):
         if self.size != x.shape:
             weight, size = self.conv.weight.detach(), tuple(x.shape)
             output, connected = self._output(x), None
-            self.way = plan(*size[2:]) if suits(self.conv) and takes(self.conv, x) else None
+            taken = suits(self.conv) and takes(self.conv, x)
+            self.way = plan(*size[2:], even(self.conv)) if taken else None
             if self.way is not None:
                 if self.points is None or self.points[0] != self.way.size:
                     self.points = self.way.size, self.way.transformed(weight)

@@ -7,11 +7,13 @@ machine's CPU bit for bit, on a GPU, whose sums have no fixed order, to rounding
 checkpoint.py.
 """
 
+import gc
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,8 @@ class Training:
     since_best: int = field(default=0, init=False)
     rows: list[Row] = field(default_factory=list, init=False)
     """The epochs' rows, those of before a resumption included."""
+    fixed: list[nn.Parameter] | None = field(default=None, init=False)
+    """What learns no longer, once that is decided."""
 
     def __post_init__(self) -> None:
         device = self.loader.device
@@ -110,15 +114,30 @@ class Training:
         self.optimizer = make_optimizer(self.network, self.recipe)
         self.average = AveragedWeights(self.network, self.recipe.ema) if self.recipe.ema else None
         self.loss_sum = torch.zeros((), device=device)
-        self.model: nn.Module = Step(self.network, self.task, self.recipe, device)
+        self.bare: nn.Module = Step(self.network, self.task, self.recipe, device)
         if self.recipe.compile:
-            self.model.compile()
-        if self.loader.world > 1:
-            # init_sync stays on: every process starts from rank 0's weights.
-            self.model = nn.parallel.DistributedDataParallel(self.model)
-        self.replays = Recorded() if self.recorded else None
+            self.bare.compile()
+        self.arrange()
         if device.type == "cuda":  # recorded or not: the rates are rounded alike
             rates_on(device, self.optimizer)
+
+    def arrange(self) -> None:
+        """Wrap the step for several processes, or record it anew: for the parameters that learn now."""
+        self.model = self.bare
+        if self.loader.world > 1:
+            gc.collect()  # an earlier wrapping still looks at the gradients until it is gone
+            # init_sync stays on: every process starts from rank 0's weights.
+            self.model = nn.parallel.DistributedDataParallel(self.bare)
+        self.replays = Recorded() if self.recorded else None
+
+    def freeze(self) -> None:
+        """Fix the first convolution, for as long as `run` lasts."""
+        layers = (layer for layer in self.network.modules() if isinstance(layer, nn.Conv2d))
+        self.fixed = [p for layer in islice(layers, 1) for p in layer.parameters() if p.requires_grad]
+        for parameter in self.fixed:
+            parameter.requires_grad = False
+        if self.fixed:
+            self.arrange()
 
     @property
     def recorded(self) -> bool:
@@ -144,6 +163,14 @@ class Training:
         Raises:
             BadSetting: the loss is no longer a number.
         """
+        try:
+            yield from self._run()
+        finally:
+            for parameter in self.fixed or []:
+                parameter.requires_grad = True
+            self.fixed = None
+
+    def _run(self) -> Iterator[Row]:
         self.began = time.perf_counter() - self.seconds
         saved = shown = time.perf_counter()
         order, per_epoch = None, self.loader.per_epoch
@@ -156,6 +183,8 @@ class Training:
                 if number == 0:
                     self.loss_sum.zero_()
             set_rate(self.optimizer, rate(self.recipe, self.step, self.steps))
+            if self.fixed is None and 0 < self.recipe.freeze_first * self.steps <= self.step:
+                self.freeze()
             scale = picture_scale(self.recipe, self.step, self.steps)
             images, target = self.loader.batch(order, epoch, number, scale)
             self.learn(images, target, self.loader.weight(number))

@@ -58,6 +58,7 @@ FAST = Recipe(
     warmup=0.0,
     label_smoothing=0.2,
     shift=2,
+    freeze_first=0.375,
     alternate=True,
     tta=True,
 )

@@ -71,6 +71,9 @@ class Recipe:
     small: float = 0.0
     """Share of the training done on smaller pictures, from half the size up in four steps (Tan & Le 2021,
     section 4): a picture of half the size costs a quarter. For networks that take pictures of any size."""
+    freeze_first: float = 0.0
+    """Share of the training after which the first convolution stays as it is, and what its gradient would
+    cost is saved (Jordan 2024, section 3.1: three epochs of eight); 0 never."""
     tta: bool = False
     """At test time average the answers for a picture and its mirror image."""
     evaluate: int = 1
@@ -96,7 +99,7 @@ class Recipe:
         for key, value in positive.items():
             if not value > 0:
                 raise BadSetting(f"{key} is {value}: it must be above 0.")
-        for key in ("momentum", "warmup", "label_smoothing", "ema", "small"):
+        for key in ("momentum", "warmup", "label_smoothing", "ema", "small", "freeze_first"):
             if not 0 <= getattr(self, key) < 1:
                 raise BadSetting(f"{key} is {getattr(self, key)}: it must be at least 0 and below 1.")
         if not 0 < self.area <= 1:
@@ -158,6 +161,7 @@ RECIPES: dict[str, Recipe] = {
         shift=2,
         alternate=True,
         small=0.6,
+        freeze_first=0.25,
         tta=True,
         evaluate=4,
     ),

@@ -16,7 +16,7 @@ Everything here is channels last: a pixel's channels lie together.
 """
 
 from striate.winograd.convolution import Convolution, Room, convolve
-from striate.winograd.layers import Instead, Winograd, suits, takes
+from striate.winograd.layers import Instead, Winograd, before_pool, even, suits, takes
 from striate.winograd.plans import Plan, pays, plan
 
 __all__ = [
@@ -25,7 +25,9 @@ __all__ = [
     "Plan",
     "Room",
     "Winograd",
+    "before_pool",
     "convolve",
+    "even",
     "pays",
     "plan",
     "suits",

@@ -47,7 +47,7 @@ def blocks(input: tuple[int, ...], outputs: int, way: Plan) -> Iterator[Block]:
             read = slice(max(0, size * top - 1), min(h, size * end + 1))
             yield Block(
                 slice(first, last),
-                slice(size * top, min(h, size * end)),
+                slice(size * top, min(way.down.results, size * end)),
                 read,
                 read.start - (size * top - 1),
                 (last - first, end - top, across),
@@ -73,10 +73,14 @@ class Room:
 def convolve(
     x: Tensor, points: Tensor, way: Plan, room: Room, bias: Tensor | None = None, relu: bool = False
 ) -> Tensor:
-    """x (N, C, H, W), filters as `way.transformed` gives them -> (N, outputs, H, W); a border of one zero."""
+    """x (N, C, H, W), filters as `way.transformed` gives them -> (N, outputs, H, W); a border of one zero.
+
+    Where `way` is even, H and W of the results are.
+    """
     x = x.permute(0, 2, 3, 1)
     outputs = points.shape[1]
-    y = torch.empty(len(x), outputs, *x.shape[1:3], memory_format=torch.channels_last)
+    size = way.down.results, way.across.results
+    y = torch.empty(len(x), outputs, *size, memory_format=torch.channels_last)
     rows = y.permute(0, 2, 3, 1)
     for block in blocks(x.shape, outputs, way):
         tiles = _tiles(x, block, way, room)
@@ -98,7 +102,7 @@ def gradients(
     """The gradients of x (None where `input` is False) and of the filters, from that of the result."""
     x, dy = x.permute(0, 2, 3, 1), dy.permute(0, 2, 3, 1)
     channels, outputs = x.shape[3], dy.shape[3]
-    points, dx = (_points(filters, way, room), torch.zeros_like(x)) if input else (None, None)
+    points, dx = (_points(filters, way, room), _empty(x, way)) if input else (None, None)
     dpoints = room("dpoints", len(way.filters), outputs, channels).zero_()
     for block in blocks(x.shape, outputs, way):
         tiles = _tiles(x, block, way, room)
@@ -111,6 +115,11 @@ def gradients(
             _lay(_pieces(tiles, way, "tile", room), dx[block.pictures, block.read], block, way, room)
     dfilters = (way.filters.T @ dpoints.flatten(1)).view(3, 3, outputs, channels).permute(2, 3, 0, 1)
     return None if dx is None else dx.permute(0, 3, 1, 2), dfilters
+
+
+def _empty(x: Tensor, way: Plan) -> Tensor:
+    """What the gradients of tiles are added to; or where those of whole maps are put."""
+    return torch.empty_like(x) if way.whole else torch.zeros_like(x)
 
 
 def _points(filters: Tensor, way: Plan, room: Room) -> Tensor:
@@ -225,12 +234,14 @@ class Convolution(torch.autograd.Function):
     """`convolve` with gradients."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, filters: Tensor, bias: Tensor | None, room: Room) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, filters: Tensor, bias: Tensor | None, room: Room, even: bool = False
+    ) -> Tensor:
         ctx.save_for_backward(x, filters)
-        ctx.room, ctx.way = room, plan(*x.shape[2:])
+        ctx.room, ctx.way = room, plan(*x.shape[2:], even)
         return convolve(x, _points(filters, ctx.way, room), ctx.way, room, bias)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # ty: ignore
         dx, dfilters = gradients(*ctx.saved_tensors, dy, ctx.way, ctx.room, ctx.needs_input_grad[0])
-        return dx, dfilters, dy.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None, None
+        return dx, dfilters, dy.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None, None, None

@@ -42,7 +42,7 @@ class Winograd(Instead):
     def run(self, layer: nn.Conv2d, input: Tensor) -> Tensor:
         """What `layer` makes of its input."""
         if takes(layer, input, "training"):
-            return Convolution.apply(input, layer.weight, layer.bias, self.room)
+            return Convolution.apply(input, layer.weight, layer.bias, self.room, even(layer))
         return super().run(layer, input)
 
 
@@ -65,5 +65,18 @@ def takes(layer: nn.Conv2d, x: Tensor, use: str = "ready") -> bool:
         and x.dtype == layer.weight.dtype == torch.float32
         and x.device.type == "cpu"
         and x.is_contiguous(memory_format=torch.channels_last)
-        and pays(tuple(x.shape), layer.out_channels, use)
+        and pays(tuple(x.shape), layer.out_channels, use, even(layer))
     )
+
+
+def before_pool(layer: nn.Conv2d) -> None:
+    """Say that all that looks at a layer's results is a pool of 2x2 in steps of 2.
+
+    It leaves an odd map's last row and column away, so they need not be computed.
+    """
+    layer.before_pool = True  # ty: ignore
+
+
+def even(layer: nn.Conv2d) -> bool:
+    """Whether an odd map's last row and column of results are not needed."""
+    return getattr(layer, "before_pool", False)

@@ -47,6 +47,8 @@ def transforms(size: int) -> tuple[Tensor, Tensor, Tensor]:
 class Side:
     """Rows or columns of a map."""
 
+    results: int
+    """Of the whole map."""
     size: int
     """Results of a tile."""
     tiles: int
@@ -91,20 +93,21 @@ class Plan:
 
 
 @cache
-def plan(height: int, width: int) -> Plan:
-    """With as few points as there can be."""
+def plan(height: int, width: int, even: bool = False) -> Plan:
+    """With as few points as there can be; `even`: without an odd map's last row and column of results."""
     whole = max(height, width) <= WHOLE
-    down, across = _side(height, whole, False), _side(width, whole, True)
+    down, across = _side(height, whole, False, even), _side(width, whole, True, even)
     return Plan(whole, down, across, torch.kron(down.kernel, across.kernel))
 
 
-def _side(length: int, whole: bool, by_point: bool) -> Side:
+def _side(length: int, whole: bool, by_point: bool, even: bool) -> Side:
     """The tiles with the fewest points; its matrices' order for `across` is by point."""
-    size = min(POINTS, key=lambda m: (ceil(length / m) * (m + 2), m))
-    tiles = ceil(length / size)
+    results = length - length % 2 if even and length > 1 else length
+    size = min(POINTS, key=lambda m: (ceil(results / m) * (m + 2), m))
+    tiles = ceil(results / size)
     result, kernel, tile = transforms(size)
     if not whole:
-        return Side(size, tiles, tile, result, kernel)
+        return Side(results, size, tiles, tile, result, kernel)
     padded = tile.new_zeros(tiles, size + 2, tiles * size + 2)
     wanted = tile.new_zeros(tiles * size, tiles, size + 2)
     for number in range(tiles):
@@ -112,17 +115,20 @@ def _side(length: int, whole: bool, by_point: bool) -> Side:
         padded[number, :, first : first + size + 2] = tile
         wanted[first : first + size, number] = result
     # Pixels beyond the map are zero, and results beyond it are not wanted.
-    padded, wanted = padded[:, :, 1 : 1 + length], wanted[:length]
+    padded, wanted = padded[:, :, 1 : 1 + length], wanted[:results]
     if by_point:
         padded, wanted = padded.transpose(0, 1), wanted.transpose(1, 2)
-    return Side(size, tiles, padded.reshape(-1, length), wanted.reshape(length, -1), kernel)
+    return Side(results, size, tiles, padded.reshape(-1, length), wanted.reshape(results, -1), kernel)
 
 
 @lru_cache(maxsize=4096)
-def pays(input: tuple[int, ...], outputs: int, use: str = "ready") -> bool:
-    """Whether it is faster than direct convolution for an input (N, C, H, W) and so many outputs."""
+def pays(input: tuple[int, ...], outputs: int, use: str = "ready", even: bool = False) -> bool:
+    """Whether it is faster than direct convolution for an input (N, C, H, W) and so many outputs.
+
+    Direct convolution computes an odd map's last row and column of results all the same.
+    """
     n, c, h, w = input
-    way, (moving, filtering) = plan(h, w), COSTS[use]
+    way, (moving, filtering) = plan(h, w, even), COSTS[use]
     tiles = n * way.numbers * (c * outputs + moving * (c + outputs))
     reads = way.down.tiles if way.whole else 1
     filters = filtering * reads * len(way.filters) * c * outputs
