@@ -6,10 +6,10 @@
 Seconds are from the first step to the end of the evaluation with six views of each of the 10,000 test
 pictures (reading, forecast and report are in the last column); a training is judged once, in the end. The
 published recipe is that of Jordan 2024 with Muon, as `--net fast --recipe paper` has it: eight passes over
-64, 256 and 256 filters with batches of 2,000, in PyTorch's own convolutions (`winograd=no`). With --ablation each row lacks one ingredient of the 90 % row;
-where that saves arithmetic the number of passes makes up for it, and the other way round (whole pictures: as
-much; the published widths: a third more). Settings were chosen on 5,000 of the 50,000 training pictures, at
-seed 0.
+64, 256 and 256 filters with batches of 2,000, in PyTorch's own convolutions (`winograd=no`). With --ablation
+each row lacks one ingredient of the 90 % row; where that saves arithmetic the number of passes makes up for
+it, and the other way round (whole pictures: as much; the published widths: a third more). Settings were
+chosen on 5,000 of the 50,000 training pictures, at seed 0.
 """
 
 import argparse
