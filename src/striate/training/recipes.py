@@ -73,7 +73,7 @@ class Recipe:
     section 4): a picture of half the size costs a quarter. For networks that take pictures of any size."""
     freeze_first: float = 0.0
     """Share of the training after which the first convolution stays as it is, and what its gradient would
-    cost is saved (Jordan 2024, section 3.1: three epochs of eight); 0 never."""
+    cost is saved (the published script of Jordan 2024: three epochs of eight); 0 never."""
     tta: bool = False
     """At test time average the answers for a picture and its mirror image."""
     evaluate: int = 1
