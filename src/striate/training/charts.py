@@ -14,6 +14,7 @@ from torch import nn
 
 from striate import ink
 from striate.task import PERCENT, Picture
+from striate.training.loop import first_convolution
 
 Points = list[tuple[float, float]]
 
@@ -162,7 +163,7 @@ def filters_picture(network: nn.Module) -> Picture | None:
     Filters on three channels are shown in colour, others in grey, a filter of several grey channels as
     several pictures. Each is stretched from its least weight (black) to its greatest (white).
     """
-    first = next((layer for layer in network.modules() if isinstance(layer, nn.Conv2d)), None)
+    first = first_convolution(network)
     if first is None:
         return None
     weight = first.weight.detach().float().cpu().nan_to_num(0, 0, 0)

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +79,11 @@ def convolutions(network: nn.Module, recipe: Recipe, device: torch.device) -> Ab
     return Winograd(network) if recipe.winograd else nullcontext()
 
 
+def first_convolution(network: nn.Module) -> nn.Conv2d | None:
+    """The first that was built into it; None in a network without one."""
+    return next((layer for layer in network.modules() if isinstance(layer, nn.Conv2d)), None)
+
+
 @dataclass
 class Training:
     """One training: what it works on, and how far it has come."""
@@ -132,8 +136,8 @@ class Training:
 
     def freeze(self) -> None:
         """Fix the first convolution, for as long as `run` lasts."""
-        layers = (layer for layer in self.network.modules() if isinstance(layer, nn.Conv2d))
-        self.fixed = [p for layer in islice(layers, 1) for p in layer.parameters() if p.requires_grad]
+        first = first_convolution(self.network)
+        self.fixed = [p for p in first.parameters() if p.requires_grad] if first is not None else []
         for parameter in self.fixed:
             parameter.requires_grad = False
         if self.fixed:
